@@ -1,0 +1,118 @@
+"""The Plan: what the compiler hands to the artifact writer and the runtime executes, device-independent.
+
+A plan is a table of buffers, an ordered list of kernel launches over them, and the code modules that hold the kernels.
+Everything is static: shapes, arena offsets, grids. Nothing here knows TVM.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+ARENA_ALIGNMENT = 256  # bytes; covers OpenCL's CL_DEVICE_MEM_BASE_ADDR_ALIGN and every vector load
+COPY = -1  # Launch.module of the built-in "copy args[0] to args[1]"
+
+
+class BufferKind(enum.IntEnum):
+    """Where a buffer's bytes live."""
+
+    INPUT = 0  # given by the caller at run
+    OUTPUT = 1  # written for the caller at run
+    ARENA = 2  # Buffer.offset bytes into the session's arena
+    CONSTANT = 3  # packed weights, in the artifact
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """A typed, contiguous, row-major piece of memory."""
+
+    name: str
+    kind: BufferKind
+    dtype: str  # NumPy name: "float32", "float16", "int8", "uint4" is packed and given as "uint8", "bool"
+    shape: tuple[int, ...]
+    offset: int = 0  # bytes into the arena; 0 for other kinds
+    data: npt.NDArray[np.generic] | None = field(default=None, compare=False, repr=False)  # CONSTANT only
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One kernel call. On the cpu back end grid and block are (1, 1, 1)."""
+
+    kernel: str  # entry symbol in the module
+    module: int  # index into Plan.modules, or COPY
+    args: tuple[int, ...]  # indices into Plan.buffers, in the order of the kernel's parameters
+    grid: tuple[int, int, int] = (1, 1, 1)  # work-groups (OpenCL) or blocks (CUDA)
+    block: tuple[int, int, int] = (1, 1, 1)  # work-items a group, threads a block
+    layers: tuple[str, ...] = ()  # names of the ONNX nodes computed here
+
+
+@dataclass(frozen=True)
+class Image:
+    """Kernel code in one form. A runtime takes the first image of a module that its device accepts."""
+
+    kind: str  # "elf" (shared object), "opencl" (source), "cubin", "ptx"
+    arch: str  # "x86_64", "aarch64", "sm_87", "" for source
+    features: tuple[str, ...]  # CPU features that must be present, as runtime/FORMAT.md names them
+    options: str  # compiler options for "opencl"
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Module:
+    """Kernels that are loaded together."""
+
+    name: str
+    images: tuple[Image, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole network, ready to run.
+
+    Attributes:
+        target: full target name, e.g. ``cpu-avx512`` or ``mali-g78``.
+        backend: the runtime back end: ``cpu``, ``opencl``, ``cuda`` or ``nna``.
+        inputs, outputs: indices into ``buffers`` in the model's own order.
+        arena_bytes: bytes for all ARENA buffers.
+        scratch_bytes: bytes of workspace that one thread of one kernel may take (cpu back end).
+    """
+
+    target: str
+    backend: str
+    buffers: tuple[Buffer, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    launches: tuple[Launch, ...]
+    modules: tuple[Module, ...]
+    arena_bytes: int
+    scratch_bytes: int = 0
+
+    def constants(self) -> Iterator[Buffer]:
+        """The constant buffers, in table order."""
+        return (buffer for buffer in self.buffers if buffer.kind is BufferKind.CONSTANT)
+
+    def text(self) -> str:
+        """A stable, readable form for ``--dump`` and golden tests."""
+        lines = [f"plan {self.target} on {self.backend}: arena {self.arena_bytes} B, scratch {self.scratch_bytes} B"]
+        for index, buffer in enumerate(self.buffers):
+            shape = "x".join(map(str, buffer.shape)) or "scalar"
+            place = f" @{buffer.offset}" if buffer.kind is BufferKind.ARENA else ""
+            lines.append(f"  %{index} {buffer.kind.name.lower()}{place} {buffer.dtype} {shape} {buffer.name}")
+        for module in self.modules:
+            images = ", ".join(f"{image.kind} {image.arch}".strip() for image in module.images)
+            lines.append(f"  module {module.name}: {images}")
+        for launch in self.launches:
+            args = ", ".join(f"%{arg}" for arg in launch.args)
+            shape = "" if launch.module == COPY or self.backend == "cpu" else f" grid {launch.grid} block {launch.block}"
+            layers = f"  # {', '.join(launch.layers)}" if launch.layers else ""
+            lines.append(f"  {launch.kernel}({args}){shape}{layers}")
+        return "\n".join(lines) + "\n"

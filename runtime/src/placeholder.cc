@@ -1,0 +1,1 @@
+extern "C" __attribute__((visibility("default"))) int tw_placeholder() { return 0; }

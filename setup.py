@@ -1,0 +1,20 @@
+"""Builds the C++ runtime beside the Python package; everything else is in pyproject.toml."""
+
+from glob import glob
+
+from setuptools import Extension, setup
+
+setup(
+    ext_modules=[
+        # Opened through ctypes by tilewright.runtime: a plain shared library, not a CPython module.
+        Extension(
+            "tilewright.runtime._native",
+            sources=sorted(glob("runtime/src/*.cc")),
+            include_dirs=["runtime/include", "runtime/src"],
+            depends=sorted(glob("runtime/include/tilewright/*.h") + glob("runtime/src/*.h")),
+            extra_compile_args=["-std=c++17", "-O2", "-fvisibility=hidden", "-fvisibility-inlines-hidden"],
+            extra_link_args=["-ldl", "-pthread", "-s"],
+            language="c++",
+        )
+    ]
+)
