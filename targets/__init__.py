@@ -1,1 +1,70 @@
-"""."""
+"""Targets by name.
+
+A target is a module here named after its family that holds one subclass of ``Target``; a device is a file
+``devices/<family>-<device>.toml``. A bare family name means the family's generic device.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tilewright.errors import UsageError
+from tilewright.targets.base import Device, Target
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_DEVICES = Path(__file__).with_name("devices")
+
+
+def device_names() -> list[str]:
+    """All devices that have a TOML file, sorted."""
+    return sorted(path.stem for path in _DEVICES.glob("*.toml"))
+
+
+def families() -> list[str]:
+    """All families, sorted."""
+    return sorted({name.split("-")[0] for name in device_names()})
+
+
+@cache
+def device_facts(name: str) -> Mapping[str, Any]:
+    """The facts of one device, as in its TOML file."""
+    return tomllib.loads((_DEVICES / f"{name}.toml").read_text())
+
+
+def target_class(family: str) -> type[Target]:
+    """The Target subclass of a family. Imports TVM."""
+    module = importlib.import_module(f"tilewright.targets.{family}")
+    (found,) = (
+        item
+        for item in vars(module).values()
+        if isinstance(item, type) and issubclass(item, Target) and item.__module__ == module.__name__
+    )
+    return found
+
+
+def resolve(name: str, precision: str = "fp32") -> Target:
+    """The target of that name, for example ``cpu``, ``cpu-avx2`` or ``mali-g78``.
+
+    Args:
+        precision: "fp32" or "fp16".
+
+    Raises:
+        UsageError: no such target, or the target has no such precision.
+    """
+    if name not in (*families(), *device_names()):
+        raise UsageError(f"no target {name!r}; there are: {', '.join(sorted({*families(), *device_names()}))}")
+    if precision not in ("fp32", "fp16"):
+        raise UsageError(f"no precision {precision!r}; there are: fp32, fp16")
+    family = name.split("-")[0]
+    found = target_class(family)
+    device = found.generic_device() if name == family else name
+    return found(Device(device, device_facts(device)), precision)

@@ -62,6 +62,11 @@ class Target(ABC):
         self.device = device
         self.precision = precision  # "fp32" or "fp16": arithmetic and storage of activations
 
+    @classmethod
+    def generic_device(cls) -> str:
+        """The device that the bare family name means."""
+        return cls.family
+
     @property
     @abstractmethod
     def tvm_target(self) -> Any:
