@@ -1,0 +1,74 @@
+"""The mali family: OpenCL C 1.2 source for Arm's Bifrost and Valhall GPUs, one program a network.
+
+The driver compiles the program on the device (and the runtime caches the binary), so what leaves here is text. Kernels
+state their work-group size: the driver then allots registers for exactly that size.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, ClassVar
+
+import tvm
+
+from tilewright.plan import Image, Module
+from tilewright.targets.base import Code
+from tilewright.targets.gpu import Generated, GpuTarget, Kernel
+
+_OPTIONS = "-cl-std=CL1.2"
+_IDS = {
+    "(convert_int(get_local_id({})))": "local_{}",
+    "(convert_int(get_group_id({})))": "group_{}",
+}
+
+
+class Mali(GpuTarget):
+    """OpenCL C for Mali."""
+
+    family: ClassVar[str] = "mali"
+    backend: ClassVar[str] = "opencl"
+    description: ClassVar[str] = "Arm Mali GPUs through OpenCL 1.2; any other OpenCL 1.2 device runs it too"
+
+    @property
+    def tvm_target(self) -> Any:
+        limits = self.limits
+        return tvm.target.Target(
+            {
+                "kind": "opencl",
+                "device": "mali",
+                "max_num_threads": limits.threads,
+                "max_shared_memory_per_block": limits.local_bytes,
+            },
+            host="llvm",
+        )
+
+    def kernel_source(self, kernel: Kernel) -> str:
+        body, ids = kernel.body, []
+        for call, name in _IDS.items():
+            for axis in range(3):
+                if call.format(axis) in body:
+                    body = body.replace(call.format(axis), name.format("xyz"[axis]))
+                    function = call.format(axis).removeprefix("(convert_int(").removesuffix("))")
+                    ids.append(f"  const int {name.format('xyz'[axis])} = (int){function};\n")
+        params = ", ".join(
+            param if written else param.replace("__global ", "__global const ", 1)
+            for param, written in zip(kernel.params, kernel.written, strict=True)
+        )
+        size = ", ".join(map(str, kernel.block))
+        head = f"__kernel __attribute__((reqd_work_group_size({size})))\nvoid {kernel.name}({params})"
+        return f"{head} {{\n{''.join(ids)}{body}}}\n"
+
+    def assemble(self, generated: Generated) -> Code:
+        source = program("\n".join(self.kernel_source(kernel) for kernel in generated.kernels))
+        image = Image("opencl", "", (), _OPTIONS, source.encode())
+        return Code({}, (Module("kernels", (image,)),))
+
+
+def program(kernels: str) -> str:
+    """A complete OpenCL program: the pragmas that these kernels need, then the kernels."""
+    pragmas = [
+        f"#pragma OPENCL EXTENSION {extension} : enable\n"
+        for word, extension in (("half", "cl_khr_fp16"), ("double", "cl_khr_fp64"))
+        if re.search(rf"\b(convert_)?{word}\d*\b", kernels)
+    ]
+    return "".join(pragmas) + ("\n" if pragmas else "") + kernels

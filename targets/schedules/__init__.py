@@ -1,0 +1,1 @@
+"""Kernel templates and schedule rules, one topic a file."""

@@ -1,0 +1,166 @@
+"""What all GPU schedules share: the limits they keep, facts about blocks, inlining, and thread binding."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import tvm_ffi
+from tvm import s_tir, tirx
+from tvm.ir import TensorLoad
+
+# Inlining may repeat an expression once a use; above this many nodes more, a stage of its own is cheaper.
+_INLINE_NODES = 600
+
+
+@dataclass(frozen=True)
+class GpuLimits:
+    """What one kernel may take of a device.
+
+    Attributes:
+        threads: work-items of a group, at most.
+        group: work-items of a group that schedules aim at.
+        local_bytes: local (shared) memory of a group, at most.
+        accumulators: 32-bit registers a work-item may spend on an output tile; the rest holds operands and addresses.
+        vector: elements of one load or store.
+    """
+
+    threads: int
+    group: int
+    local_bytes: int
+    accumulators: int
+    vector: int = 4
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> GpuLimits:
+        """The limits that a device's TOML facts mean for a schedule."""
+        return cls(
+            threads=min(int(facts["max_work_group_size"]), 256),
+            group=int(facts["work_group_size"]),
+            local_bytes=min(int(facts["local_memory_bytes"]), 32 * 1024),
+            accumulators=int(facts["accumulators"]),
+        )
+
+
+class NotApplicable(Exception):
+    """A schedule rule does not fit the function it was given; the next rule is tried."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One loop of a block."""
+
+    loop: Any  # LoopRV
+    var: Any  # the block's iteration variable
+    extent: int
+    is_reduction: bool
+
+
+def require(condition: object, why: str) -> None:
+    """Raises NotApplicable unless the condition holds."""
+    if not condition:
+        raise NotApplicable(why)
+
+
+def stages(sch: Any) -> list[Any]:
+    """The blocks directly under the root, in program order."""
+    return list(sch.get_child_blocks(sch.get_sblock("root")))
+
+
+def is_spatial(block: Any) -> bool:
+    """Whether every iteration writes elements of its own and reads none that it wrote."""
+    return all(int(iv.iter_type) == tirx.IterVar.DataPar for iv in block.iter_vars)
+
+
+def is_reduction(block: Any) -> bool:
+    """Whether the block has an initial value and folds over at least one axis."""
+    kinds = {int(iv.iter_type) for iv in block.iter_vars}
+    return block.init is not None and kinds <= {tirx.IterVar.DataPar, tirx.IterVar.CommReduce}
+
+
+def axes(sch: Any, block_rv: Any) -> list[Axis]:
+    """The block's loops with the iteration variables they run.
+
+    Raises:
+        NotApplicable: loops and variables are not one to one, or an extent is not constant.
+    """
+    block, loops = sch.get(block_rv), sch.get_loops(block_rv)
+    realize = tvm_ffi.get_global_func("s_tir.schedule.GetSBlockRealize")(sch, block_rv)
+    require(len(loops) == len(block.iter_vars), "loops and block axes differ in number")
+    result = []
+    for loop_rv, iter_var, value in zip(loops, block.iter_vars, realize.iter_values, strict=True):
+        loop = sch.get(loop_rv)
+        extent = loop.extent
+        require(isinstance(extent, tirx.IntImm), "a loop extent is not constant")
+        require(value.same_as(loop.loop_var) or int(extent) == 1, "a block axis is not one loop")
+        kind = int(iter_var.iter_type)
+        result.append(Axis(loop_rv, iter_var.var, int(extent), kind == tirx.IterVar.CommReduce))
+    return result
+
+
+def nodes(root: Any) -> Iterator[Any]:
+    """Every node of a TIR expression or statement, parents first."""
+    found: list[Any] = []
+    tvm_ffi.structural_walk(root, found.append, order="pre")
+    return iter(found)
+
+
+def loads(root: Any) -> list[Any]:
+    """The buffer loads inside an expression or statement."""
+    return [node for node in nodes(root) if isinstance(node, TensorLoad)]
+
+
+def uses(expr: Any, var: Any) -> bool:
+    """Whether the variable occurs in the expression."""
+    return any(isinstance(node, tirx.Var) and node.same_as(var) for node in nodes(expr))
+
+
+def inline_spatial(sch: Any) -> None:
+    """Inlines every spatial stage into its consumers where that is legal and does not blow the expression up."""
+    for block_rv in stages(sch):
+        block = sch.get(block_rv)
+        if not is_spatial(block) or not sch.get_consumers(block_rv) or not _worth_inlining(sch, block_rv):
+            continue
+        try:
+            sch.compute_inline(block_rv)
+        except s_tir.ScheduleError:
+            continue  # an output, or an opaque consumer: it stays a stage
+
+
+def _worth_inlining(sch: Any, block_rv: Any) -> bool:
+    block = sch.get(block_rv)
+    written = block.writes[0].source if len(block.writes) == 1 else None
+    if written is None or not isinstance(block.body, tirx.BufferStore):
+        return False
+    times = 0
+    for consumer_rv in sch.get_consumers(block_rv):
+        times += sum(load.source.same_as(written) for load in loads(sch.get(consumer_rv).body))
+    return (times - 1) * sum(1 for _ in nodes(block.body.value)) <= _INLINE_NODES
+
+
+def largest_divisor(extent: int, at_most: int) -> int:
+    """The largest divisor of ``extent`` that is not above ``at_most``."""
+    return max(d for d in range(1, min(extent, max(at_most, 1)) + 1) if extent % d == 0)
+
+
+def bind_flat(sch: Any, loops: list[Any], limits: GpuLimits) -> tuple[Any, Any]:
+    """Fuses loops and binds them to work-groups and work-items; the last group may be partly idle."""
+    fused = sch.fuse(*loops) if len(loops) > 1 else loops[0]
+    total = int(sch.get(fused).extent)
+    group = min(limits.group, 1 << max(total - 1, 0).bit_length())
+    block, thread = sch.split(fused, [None, group])
+    sch.bind(block, "blockIdx.x")
+    sch.bind(thread, "threadIdx.x")
+    return block, thread
+
+
+def extent_of(sch: Any, loop: Any) -> int:
+    """A loop's constant extent."""
+    return int(sch.get(loop).extent)
+
+
+def volume(extents: Iterator[int] | list[int]) -> int:
+    """Product of extents."""
+    return math.prod(extents)
