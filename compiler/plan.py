@@ -112,7 +112,9 @@ class Plan:
             lines.append(f"  module {module.name}: {images}")
         for launch in self.launches:
             args = ", ".join(f"%{arg}" for arg in launch.args)
-            shape = "" if launch.module == COPY or self.backend == "cpu" else f" grid {launch.grid} block {launch.block}"
+            shape = (
+                "" if launch.module == COPY or self.backend == "cpu" else f" grid {launch.grid} block {launch.block}"
+            )
             layers = f"  # {', '.join(launch.layers)}" if launch.layers else ""
             lines.append(f"  {launch.kernel}({args}){shape}{layers}")
         return "\n".join(lines) + "\n"

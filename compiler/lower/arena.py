@@ -1,8 +1,8 @@
 """Static memory planning: where each intermediate tensor lies in the one arena of a session.
 
-Offline dynamic storage allocation with known lifetimes is NP-hard; first fit by a few orders reaches the lower bound (the
-largest sum of sizes alive at one step) on the usual networks, as Pisarchyk and Lee, "Efficient Memory Management for Deep
-Neural Net Inference" (2020) found for greedy-by-size.
+Offline dynamic storage allocation with known lifetimes is NP-hard; first fit by a few orders reaches the lower bound
+(the largest sum of sizes alive at one step) on the usual networks, as Pisarchyk and Lee, "Efficient Memory Management
+for Deep Neural Net Inference" (2020) found for greedy-by-size.
 """
 
 from __future__ import annotations

@@ -92,7 +92,13 @@ class _Extractor:
             return _Ref(self.resolve(expr.args[0]).value, _shape_and_dtype(expr.ty)[0])
         raise UnsupportedError(
             "The model contains operators that cannot be lowered:",
-            [Problem("", f"Relax operator {name or expr.op}", "report it with the model: this is a gap in the lowering")],
+            [
+                Problem(
+                    "",
+                    f"Relax operator {name or expr.op}",
+                    "report it with the model: this is a gap in the lowering",
+                )
+            ],
         )
 
     def call_tir(self, expr: Any) -> _Bound:

@@ -1,8 +1,8 @@
 """Keeps track of which ONNX nodes a fused kernel computes.
 
-Relax forgets where an operator came from when it fuses. So, just before fusion, every call gets a PrimFunc of its own that
-carries its layer's name; right after fusion the names found inside a fused function are noted on its kernel. At the end
-kernels that differ in nothing but these names become one again.
+Relax forgets where an operator came from when it fuses. So, just before fusion, every call gets a PrimFunc of its own
+that carries its layer's name; right after fusion the names found inside a fused function are noted on its kernel. At
+the end kernels that differ in nothing but these names become one again.
 """
 
 from __future__ import annotations

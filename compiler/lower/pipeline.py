@@ -11,7 +11,7 @@ from tvm.relax import transform as rx
 
 from tilewright.errors import TilewrightError
 from tilewright.lower.arena import Lifetime, plan_arena
-from tilewright.lower.extract import Calls, Step, Value, extract_calls, kernels_of
+from tilewright.lower.extract import Calls, Value, extract_calls, kernels_of
 from tilewright.lower.layers import fuse_tir, split_kernels, unify_kernels
 from tilewright.plan import COPY, Buffer, BufferKind, Launch, Plan
 from tilewright.targets.base import Code, Target
@@ -32,12 +32,13 @@ def _silent(phase: str, text: Callable[[], str]) -> None:
     pass
 
 
-def lower(mod: Any, target: Target, observe: Observer = _silent) -> Plan:
+def lower(mod: Any, target: Target, outputs: Sequence[str], observe: Observer = _silent) -> Plan:
     """Lowers an imported model for one target.
 
     Args:
         mod: a Relax module whose ``main`` takes the model's inputs, all shapes static.
         target: where it shall run.
+        outputs: names of the model's outputs, in order; Relax does not keep them.
         observe: hears of every finished phase.
 
     Raises:
@@ -63,7 +64,7 @@ def lower(mod: Any, target: Target, observe: Observer = _silent) -> Plan:
     with target.tvm_target:
         code = target.codegen({name: kernels[name] for name in used})
     observe("codegen", lambda: _sources(code))
-    plan = _plan(calls, code, target, layers)
+    plan = _plan(calls, code, target, layers, outputs)
     observe("plan", plan.text)
     return plan
 
@@ -91,7 +92,9 @@ def _sources(code: Code) -> str:
     return "\n".join(kernel.source for kernel in code.kernels.values() if kernel.source)
 
 
-def _plan(calls: Calls, code: Code, target: Target, layers: Sequence[tuple[str, ...]]) -> Plan:
+def _plan(
+    calls: Calls, code: Code, target: Target, layers: Sequence[tuple[str, ...]], output_names: Sequence[str]
+) -> Plan:
     """Places every value, expands steps into launches, and routes outputs."""
     buffers = [_buffer(value) for value in calls.values]
     launches: list[Launch] = []
@@ -117,13 +120,13 @@ def _plan(calls: Calls, code: Code, target: Target, layers: Sequence[tuple[str, 
             args = tuple(operands[arg] if arg >= 0 else workspaces[-1 - arg] for arg in call.args)
             touch(Launch(call.entry, call.module, args, call.grid, call.block, layers[index]))
     outputs = []
-    for value, shape in calls.outputs:
+    for name, (value, shape) in zip(output_names, calls.outputs, strict=True):
         buffer = buffers[value]
         if buffer.kind is BufferKind.ARENA:
-            buffers[value] = Buffer(f"output{len(outputs)}", BufferKind.OUTPUT, buffer.dtype, shape)
+            buffers[value] = Buffer(name, BufferKind.OUTPUT, buffer.dtype, shape)
             outputs.append(value)
         else:  # an input, a constant or a second name for an output: copied
-            buffers.append(Buffer(f"output{len(outputs)}", BufferKind.OUTPUT, buffer.dtype, shape))
+            buffers.append(Buffer(name, BufferKind.OUTPUT, buffer.dtype, shape))
             outputs.append(len(buffers) - 1)
             if buffer.nbytes:
                 touch(Launch("copy", COPY, (value, outputs[-1])))
@@ -169,7 +172,14 @@ def _compact(plan: Plan) -> Plan:
         inputs=tuple(new[index] for index in plan.inputs),
         outputs=tuple(new[index] for index in plan.outputs),
         launches=tuple(
-            Launch(item.kernel, item.module, tuple(new[arg] for arg in item.args), item.grid, item.block, item.layers)
+            Launch(
+                item.kernel,
+                item.module,
+                tuple(new[arg] for arg in item.args),
+                item.grid,
+                item.block,
+                item.layers,
+            )
             for item in plan.launches
         ),
         modules=plan.modules,

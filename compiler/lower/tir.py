@@ -1,4 +1,4 @@
-"""From scheduled PrimFuncs to what TVM's code generators take: device kernels with launches, or host functions in C ABI.
+"""From scheduled PrimFuncs to what TVM's code generators take: device kernels with launches, or C functions.
 
 TVM's own driver produces functions in its packed calling convention, which would need TVM on the device. Here the host
 side of a GPU function is read for its launches and thrown away, and a CPU function gets plain pointer parameters.
@@ -61,8 +61,8 @@ class HostLowered:
 
 
 def _block_passes() -> list[Any]:
-    # Order follows TVM's default pipeline. CommonSubexprElim is left out on purpose: it leaves dead variables behind and
-    # breaks vector loads.
+    # Order follows TVM's default pipeline. CommonSubexprElim is left out on purpose: it leaves dead variables behind
+    # and breaks vector loads.
     return [
         _st.CanonicalizeLoop(),
         _st.LowerCrossThreadReduction(),
@@ -137,7 +137,7 @@ def device_lower(kernels: Mapping[str, Any], target: Any) -> DeviceLowered:
     """Splits scheduled PrimFuncs into device kernels and their launches.
 
     Args:
-        kernels: PrimFuncs with thread bindings, by name. Kernel entries are named ``<name>_kernel``, ``..._1`` and so on.
+        kernels: PrimFuncs with thread bindings, by name. Entries are named ``<name>_kernel``, ``..._1`` and so on.
         target: the tvm Target, with a host.
     """
     module = tvm.IRModule({name: func.with_attr("global_symbol", name) for name, func in kernels.items()})
@@ -152,7 +152,13 @@ def device_lower(kernels: Mapping[str, Any], target: Any) -> DeviceLowered:
     functions = {name: _read_launches(host[name]) for name in kernels}
     (device_target,) = {str(func.attrs["target"]): func.attrs["target"] for func in device.values()}.values()
     device_module = _run(
-        [_tx.FP8StorageLegalize(), _tx.BF16StorageLegalize(), _tx.LowerWarpMemory(), _tx.StmtSimplify(), _tx.LowerIntrin()],
+        [
+            _tx.FP8StorageLegalize(),
+            _tx.BF16StorageLegalize(),
+            _tx.LowerWarpMemory(),
+            _tx.StmtSimplify(),
+            _tx.LowerIntrin(),
+        ],
         tvm.IRModule(device),
     )
     return DeviceLowered(device_module, device_target, functions)
@@ -214,7 +220,10 @@ def host_lower(kernels: Mapping[str, Any], target: Any) -> HostLowered:
 def _with_pointer_params(func: Any) -> Any:
     params = [tirx.Var(f"{buffer.name}_ptr", buffer.data.ty) for buffer in func.params]
     body = func.body
-    for key, value in (("device_type", 1), ("device_id", 0)):  # LowerTVMBuiltin wants to know whose memory it allocates
+    for key, value in (
+        ("device_type", 1),
+        ("device_id", 0),
+    ):  # LowerTVMBuiltin wants to know whose memory it allocates
         body = tirx.AttrStmt(tvm.ir.StringImm("default"), key, tirx.const(value, "int32"), body)
     declarations = [tirx.DeclBuffer(buffer, data=param) for buffer, param in zip(func.params, params, strict=True)]
     body = tirx.SeqStmt([*declarations, body, tirx.Return(tirx.const(0, "int32"))])

@@ -30,7 +30,9 @@ def check_versions() -> None:
         if found != wanted:
             wrong.append(f"{package}=={wanted} (found {found})")
     if wrong:
-        raise ToolError(f"Tilewright needs {', '.join(wrong)}; run: pip install {' '.join(f'{p}=={v}' for p, v in PINS.items())}")
+        raise ToolError(
+            f"Tilewright needs {', '.join(wrong)}; run: pip install {' '.join(f'{p}=={v}' for p, v in PINS.items())}"
+        )
 
 
 class _Frame(tuple[Any, ...]):

@@ -1,0 +1,148 @@
+"""Compile an ONNX model to an artifact.
+
+Exit code 5 if ``--verify`` finds a difference; the artifact is not written then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tilewright.errors import AccuracyError, UsageError
+from tilewright.progress import Phases
+
+if TYPE_CHECKING:
+    from tilewright.artifact import Artifact
+    from tilewright.verify import Difference, Verification
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.add_argument("model", type=Path, help="ONNX file")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="artifact to write")
+    parser.add_argument(
+        "--target", default="cpu", help="see 'tilewright targets'; default: cpu, this host's best level"
+    )
+    parser.add_argument("--recipe", help="preset name or TOML file")
+    parser.add_argument("--precision", choices=("fp32", "fp16"), help="overrides the recipe's precision")
+    parser.add_argument("--shape", action="append", default=[], metavar="NAME=1x3x224x224", help="fix an input's shape")
+    parser.add_argument("--verify", action="store_true", help="compare with onnxruntime, per layer where it differs")
+    parser.add_argument(
+        "--selftest", action="store_true", help="store onnxruntime's answer for 'tilewright run --selftest'"
+    )
+    parser.add_argument(
+        "--dump", type=Path, metavar="DIR", help="write graph, Relax, kernels and plan after each phase"
+    )
+
+
+def execute(args: argparse.Namespace, out: Console, err: Console) -> int:
+    """Does the work."""
+    shapes = parse_shapes(args.shape)
+    if not args.model.is_file():
+        raise UsageError(f"no such file: {args.model}")
+    if not args.output.parent.is_dir():
+        raise UsageError(f"no such folder: {args.output.parent}")
+    phases = Phases(None if args.json else err, args.verbose, args.dump)
+    with phases.show(f"compiling {args.model.name}", total=7 + args.verify):
+        import msgspec
+
+        from tilewright.driver import compile
+        from tilewright.recipe import load_recipe
+
+        recipe = load_recipe(args.recipe)
+        if args.precision:
+            recipe = msgspec.structs.replace(recipe, precision=args.precision)
+        artifact = compile(args.model, args.target, recipe=recipe, shapes=shapes, observe=phases.observe)
+        verification = None
+        if args.verify:
+            from tilewright.verify import verify
+
+            verification = verify(args.model, artifact, args.target, recipe=recipe, shapes=shapes)
+            phases.observe("verify", str)
+        if args.selftest:
+            from tilewright.verify import with_selftest
+
+            artifact = with_selftest(args.model, artifact)
+    if verification is not None and not verification.agrees:
+        _show_differences(verification, args.json, out)
+        worst = max(verification.outputs, key=lambda item: item.error)
+        raise AccuracyError(
+            f"{args.model}: output {worst.name} differs from onnxruntime by {worst.error:.2e} relative L2 "
+            f"(allowed {worst.tolerance:.0e}); {args.output} was not written"
+        )
+    artifact.save(args.output)
+    summary = _summary(args.output, artifact, phases, verification)
+    if args.json:
+        print(json.dumps(summary, indent=2))
+    else:
+        _show_summary(summary, out)
+    return 0
+
+
+def parse_shapes(options: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """``["x=1x3x224x224"]`` as a mapping.
+
+    Raises:
+        UsageError: an option is not NAME=DIMxDIMx...
+    """
+    shapes = {}
+    for option in options:
+        name, _, text = option.rpartition("=")
+        dims = text.split("x")
+        if not name or not all(dim.isdecimal() for dim in dims):
+            raise UsageError(f"--shape {option}: write NAME=DIMxDIMx..., for example x=1x3x224x224")
+        shapes[name] = tuple(int(dim) for dim in dims)
+    return shapes
+
+
+def _summary(path: Path, artifact: Artifact, phases: Phases, verification: Verification | None) -> dict[str, Any]:
+    plan = artifact.plan
+    constants = {id(buffer.data): buffer.nbytes for buffer in plan.constants()}
+    return {
+        "artifact": str(path),
+        "target": plan.target,
+        "bytes": path.stat().st_size,
+        "weight_bytes": sum(constants.values()),
+        "code_bytes": sum(len(image.data) for module in plan.modules for image in module.images),
+        "arena_bytes": plan.arena_bytes,
+        "launches": len(plan.launches),
+        "seconds": {name: round(seconds, 3) for name, seconds in phases.seconds.items()},
+        "verified": [dataclasses.asdict(item) for item in verification.outputs] if verification else None,
+    }
+
+
+def _show_summary(summary: dict[str, Any], out: Console) -> None:
+    seconds = sum(summary["seconds"].values())
+    out.print(
+        f"{summary['artifact']}: {summary['bytes']:,} bytes for {summary['target']} "
+        f"({summary['weight_bytes']:,} weights, {summary['code_bytes']:,} kernels), "
+        f"{summary['launches']} launches, arena {summary['arena_bytes']:,} bytes, compiled in {seconds:.1f} s",
+        highlight=False,
+    )
+    for item in summary["verified"] or ():
+        out.print(
+            f"verified {item['name']}: relative L2 {item['error']:.1e} to onnxruntime",
+            highlight=False,
+            markup=False,
+        )
+
+
+def _show_differences(verification: Verification, as_json: bool, out: Console) -> None:
+    if as_json:
+        return
+    table = Table("tensor", "relative L2", "allowed", title="Differences from onnxruntime, in graph order")
+    differing: list[Difference] = [item for item in verification.layers if not item.agrees]
+    for item in differing[:20]:
+        table.add_row(item.name, f"{item.error:.2e}", f"{item.tolerance:.0e}")
+    if differing:
+        out.print(table)
+        out.print(f"The first of {len(differing)} differing tensors is {differing[0].name}.", markup=False)
+    else:
+        out.print("Every layer agrees when computed unfused: the difference comes from fusion.", markup=False)

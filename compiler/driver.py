@@ -1,0 +1,82 @@
+"""The compiler as one function: ONNX in, Artifact out. Read it for the order of things."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import onnx
+import onnx_ir as ir
+
+from tilewright import __version__
+from tilewright.artifact import Artifact
+from tilewright.lower.pipeline import Observer
+from tilewright.lower.tvm_setup import check_versions, fast_tvmscript
+from tilewright.recipe import RecipeLike, load_recipe
+from tilewright.targets import resolve
+from tilewright.targets.base import Target
+
+PHASES = ("normalise", "import", "prepare", "fuse", "schedule", "codegen", "plan")
+
+ModelLike = str | os.PathLike[str] | onnx.ModelProto | ir.Model
+
+
+def _silent(phase: str, text: object) -> None:
+    pass
+
+
+def compile(
+    model: ModelLike,
+    target: str | Target = "cpu",
+    *,
+    recipe: RecipeLike = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    observe: Observer = _silent,
+) -> Artifact:
+    """Compiles a model for a target.
+
+    Args:
+        model: an ONNX file, a ModelProto or an onnx-ir model (left unchanged).
+        target: a target's name (``tilewright targets`` lists them) or a Target.
+        recipe: a preset's name, a TOML file, a dict or a Recipe.
+        shapes: the shape of each input with symbolic dimensions, by input name.
+        observe: hears of every finished phase of ``PHASES``: name, and a function that renders the result as text.
+
+    Raises:
+        UsageError: unknown target, wrong shapes, wrong recipe.
+        ModelError: the model is damaged, or not supported (``UnsupportedError`` lists every reason).
+        ToolError: an external compiler or linker is missing or failed.
+    """
+    check_versions()
+    from tilewright import frontend  # TVM takes seconds to import: not before the arguments are checked
+    from tilewright.lower import pipeline
+
+    settings = load_recipe(recipe)
+    chosen = resolve(target, settings.precision) if isinstance(target, str) else target
+    graph = frontend.load(model, shapes or {})
+    observe("normalise", lambda: onnx.printer.to_text(ir.to_proto(graph)))
+    with fast_tvmscript():
+        mod = frontend.to_relax(graph)
+        observe("import", lambda: str(mod.script(show_meta=False)))
+        plan = pipeline.lower(mod, chosen, [str(value.name) for value in graph.graph.outputs], observe)
+    return Artifact(plan, _metadata(graph, chosen, settings))
+
+
+def _metadata(graph: ir.Model, target: Target, recipe: Any) -> dict[str, Any]:
+    import msgspec
+
+    packages = ("apache-tvm", "apache-tvm-ffi", "onnx", "onnx-ir", "onnxscript", "numpy")
+    return {
+        "model": {"name": graph.graph.name or "", "opset": graph.opset_imports.get("")},
+        "target": {"name": target.device.name, "family": target.family, "precision": target.precision},
+        "device": dict(target.device.facts),
+        "recipe": msgspec.to_builtins(recipe),
+        "tools": {
+            "tilewright": __version__,
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in packages},
+        },
+    }
