@@ -122,9 +122,7 @@ class GpuTarget(Target):
 def generate(kernels: Mapping[str, Any], target: Any) -> Generated:
     """Lowers scheduled PrimFuncs and has TVM write their source."""
     lowered = device_lower(kernels, target)
-    source = tvm.get_global_func(f"target.build.{target.kind.name}")(
-        lowered.module, lowered.target
-    ).inspect_source()
+    source = tvm.get_global_func(f"target.build.{target.kind.name}")(lowered.module, lowered.target).inspect_source()
     written = {var.name_hint: _written(func) for var, func in lowered.module.functions.items()}
     blocks = {call.entry: call.block for function in lowered.functions.values() for call in function.calls}
     texts = {match["name"]: match for match in _DEFINITION.finditer(source)}
@@ -137,9 +135,7 @@ def generate(kernels: Mapping[str, Any], target: Any) -> Generated:
             kernel = Kernel(call.entry, params, written[call.entry], blocks[call.entry], match["body"])
             entries[call.entry] = canonical.setdefault(kernel.normalised(), kernel).name
     functions = {
-        name: replace(
-            function, calls=tuple(replace(call, entry=entries[call.entry]) for call in function.calls)
-        )
+        name: replace(function, calls=tuple(replace(call, entry=entries[call.entry]) for call in function.calls))
         for name, function in lowered.functions.items()
     }
     return Generated(tuple(canonical.values()), functions, _prelude(source))

@@ -36,12 +36,8 @@ def bind_stage(sch: Any, block_rv: Any, limits: GpuLimits) -> None:
     if kinds - {tirx.IterVar.DataPar, tirx.IterVar.CommReduce} or len(loops) != len(block.iter_vars):
         _bind_single(sch, block_rv)
         return
-    spatial = [
-        lv for lv, iv in zip(loops, block.iter_vars, strict=True) if int(iv.iter_type) == tirx.IterVar.DataPar
-    ]
-    reduced = [
-        lv for lv, iv in zip(loops, block.iter_vars, strict=True) if int(iv.iter_type) != tirx.IterVar.DataPar
-    ]
+    spatial = [lv for lv, iv in zip(loops, block.iter_vars, strict=True) if int(iv.iter_type) == tirx.IterVar.DataPar]
+    reduced = [lv for lv, iv in zip(loops, block.iter_vars, strict=True) if int(iv.iter_type) != tirx.IterVar.DataPar]
     if not spatial:
         spatial = [sch.add_unit_loop(loops[0] if loops else block_rv)]
     sch.reorder(*spatial, *reduced)

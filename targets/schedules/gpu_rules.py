@@ -51,9 +51,7 @@ def schedule_one(func: Any, target: Any, limits: GpuLimits) -> Any:
             scheduled = rule(func, limits).mod["main"]
             _check(scheduled, target, limits)
         except (NotApplicable, s_tir.ScheduleError, tvm.error.TVMError) as error:
-            reasons.append(
-                f"{name}: {str(error).strip().splitlines()[-1] if str(error) else type(error).__name__}"
-            )
+            reasons.append(f"{name}: {str(error).strip().splitlines()[-1] if str(error) else type(error).__name__}")
             continue
         return scheduled.with_attr("tilewright.rule", name)
     raise NotApplicable("; ".join(reasons))
