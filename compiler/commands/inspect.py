@@ -91,8 +91,8 @@ def _show(summary: dict[str, Any], out: Console) -> None:
     table = Table("#", "kernel", *(() if on_cpu else ("grid", "block")), "bytes", "layers")
     table.columns[-2].justify = "right"
     for index, launch in enumerate(summary["launches"]):
-        shape = () if on_cpu else (_dims(launch["grid"]), _dims(launch["block"]))
-        table.add_row(str(index), launch["kernel"], *shape, f"{launch['bytes']:,}", ", ".join(launch["layers"]))
+        sizes_cells = [] if on_cpu else [_dims(launch["grid"]), _dims(launch["block"])]
+        table.add_row(str(index), launch["kernel"], *sizes_cells, f"{launch['bytes']:,}", ", ".join(launch["layers"]))
     out.print(table)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import tvm
 from tvm.relax import transform as rx
 
 from tilewright.errors import TilewrightError
@@ -45,42 +47,47 @@ def lower(mod: Any, target: Target, outputs: Sequence[str], observe: Observer = 
         UnsupportedError: something in the model has no lowering.
         ToolError: the target's external compiler or linker failed.
     """
-    with target.tvm_target:
+    with _stage("prepare"), target.tvm_target:
         mod = _run(mod, rx.FoldConstant(), rx.DecomposeOpsForInference(), rx.CanonicalizeBindings())
         mod = target.prepare(mod)
-        observe("prepare", lambda: _script(mod))
+    observe("prepare", lambda: _script(mod))
+    with _stage("fuse"), target.tvm_target:
         mod = _run(mod, rx.LegalizeOps(), rx.AnnotateTIROpPattern(), rx.FoldConstant(), rx.DeadCodeElimination())
-        mod = split_kernels(mod, layer_of)
-        mod = _run(mod, rx.FuseOps())
-        mod = fuse_tir(mod)
-        mod = _run(mod, rx.RewriteDataflowReshape(), rx.DeadCodeElimination())
+        mod = _run(split_kernels(mod, layer_of), rx.FuseOps())
+        mod = _run(fuse_tir(mod), rx.RewriteDataflowReshape(), rx.DeadCodeElimination())
         mod, layers = unify_kernels(mod)
-        observe("fuse", lambda: _script(mod))
+    observe("fuse", lambda: _script(mod))
+    with _stage("schedule"), target.tvm_target:
         mod = target.schedule(mod)
-        observe("schedule", lambda: _script(mod))
-    calls = extract_calls(mod)
-    kernels = kernels_of(mod)
-    used = dict.fromkeys(step.kernel for step in calls.steps)
-    with target.tvm_target:
+    observe("schedule", lambda: _script(mod))
+    with _stage("codegen"), target.tvm_target:
+        calls = extract_calls(mod)
+        kernels = kernels_of(mod)
+        used = dict.fromkeys(step.kernel for step in calls.steps)
         code = target.codegen({name: kernels[name] for name in used})
     observe("codegen", lambda: _sources(code))
-    plan = _plan(calls, code, target, layers, outputs)
+    with _stage("plan"):
+        plan = _plan(calls, code, target, layers, outputs)
     observe("plan", plan.text)
     return plan
 
 
+@contextmanager
+def _stage(name: str) -> Iterator[None]:
+    """Names the stage in errors that nobody raised on purpose; TVM has many kinds of them."""
+    try:
+        yield
+    except TilewrightError:
+        raise
+    except Exception as error:
+        raise TilewrightError(f"internal error while lowering ({name}): {_last_line(error)}") from error
+
+
 def _run(mod: Any, *passes: Any) -> Any:
-    for step in passes:
-        try:
-            mod = step(mod)
-        except TilewrightError:
-            raise
-        except Exception as error:  # TVM raises many types; what matters to the user is where it happened
-            raise TilewrightError(f"lowering failed in {step.info.name}: {_first_line(error)}") from error
-    return mod
+    return tvm.ir.transform.Sequential(passes)(mod)
 
 
-def _first_line(error: Exception) -> str:
+def _last_line(error: Exception) -> str:
     return next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
 
 
