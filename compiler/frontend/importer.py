@@ -1,0 +1,106 @@
+"""Imports a normalised ONNX graph into TVM's Relax, node by node, through the table of operators."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+import tvm
+from tvm import relax
+
+from tilewright.errors import Problem, UnsupportedError
+from tilewright.frontend.operators import lookup
+from tilewright.frontend.operators.layer import Expr, Layer, Refusal, dtype_name, hint, static_shape
+
+
+def to_relax(model: ir.Model) -> tvm.IRModule:
+    """Imports a model that ``load`` has normalised.
+
+    Returns:
+        A module with the function ``main``: the model's inputs in order, one Tensor or a Tuple of all outputs. Bindings
+        are named after their ONNX nodes.
+
+    Raises:
+        UnsupportedError: every node that cannot be converted, with its reason.
+    """
+    return _Importer(model).run()
+
+
+class _Importer:
+    def __init__(self, model: ir.Model) -> None:
+        self.model = model
+        self.builder = relax.BlockBuilder()
+        self.values: dict[ir.Value, Expr] = {}
+        self.problems: list[Problem] = []
+
+    def run(self) -> tvm.IRModule:
+        graph, builder = self.model.graph, self.builder
+        for value in graph.inputs:
+            self.values[value] = _placeholder(value)
+        with builder.function("main", [self.values[value] for value in graph.inputs]):
+            with builder.dataflow():
+                for node in graph:
+                    self._convert(node)
+                results = [self._get(value) for value in graph.outputs]
+                output = builder.emit_output(results[0] if len(results) == 1 else relax.Tuple(results))
+            builder.emit_func_output(output)
+        if self.problems:
+            raise UnsupportedError(f"{len(self.problems)} layer(s) cannot be imported", self.problems)
+        return builder.get()
+
+    def _convert(self, node: ir.Node) -> None:
+        """Converts a node; after a failure its outputs become placeholders, so that later nodes are still checked."""
+        try:
+            results = self._results(node)
+        except Refusal as refusal:
+            self.problems.append(Problem(_label(node), refusal.reason, refusal.remedy))
+        except Exception as error:  # TVM raises whatever it likes; its first line names the reason
+            reason = " ".join(str(error).strip().splitlines()[-1:]) or type(error).__name__
+            self.problems.append(Problem(_label(node), f"TVM cannot express it: {reason[:200]}"))
+        else:
+            self.values.update(zip(node.outputs, results, strict=False))
+            return
+        self.values.update((value, _placeholder(value)) for value in node.outputs if value.shape is not None)
+
+    def _results(self, node: ir.Node) -> Sequence[Expr]:
+        operator = lookup(node)
+        if operator is None:
+            raise Refusal("no such operator")
+        inputs = tuple(None if value is None else self._get(value) for value in node.inputs)
+        opset = self.model.opset_imports.get(node.domain, 1)
+        layer = Layer(self.builder, node, opset, inputs)
+        converted = operator.convert(layer)
+        results = [converted] if not isinstance(converted, list | tuple) else converted
+        return [self._bind(node, value, result) for value, result in zip(node.outputs, results, strict=False)]
+
+    def _bind(self, node: ir.Node, value: ir.Value, expr: Expr | None) -> Expr | None:
+        """Emits a result and holds it to what ONNX says about its shape and type."""
+        if not value.uses() and not value.is_graph_output():
+            return None
+        if expr is None:
+            raise Refusal(f"output '{value.name}' is not supported")
+        if not isinstance(expr, relax.Var | tvm.ir.GenericConst):
+            expr = self.builder.emit(expr, name_hint=hint(node))
+        shape, dtype = tuple(int(dim) for dim in expr.ty.shape), str(expr.ty.dtype)
+        if (shape, dtype) != (static_shape(value), dtype_name(value)):
+            raise Refusal(
+                f"'{value.name}' became {dtype}{shape} where ONNX has {dtype_name(value)}{static_shape(value)}"
+            )
+        return expr
+
+    def _get(self, value: ir.Value) -> Expr:
+        if value not in self.values:
+            if value.const_value is None:
+                raise Refusal(f"'{value.name}' has no value")
+            array = value.const_value.numpy()
+            self.values[value] = relax.const(array, dtype_name(value))
+        return self.values[value]
+
+
+def _placeholder(value: ir.Value) -> relax.Var:
+    name = "".join(char if char.isalnum() and char.isascii() else "_" for char in value.name or "x")
+    return relax.Var(name, relax.TensorType(static_shape(value), dtype_name(value)))
+
+
+def _label(node: ir.Node) -> str:
+    return f"{node.name} ({node.op_type})"

@@ -1,0 +1,39 @@
+"""The table of importable operators. Adding an operator is adding an entry to a topic's ``OPERATORS``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import onnx_ir as ir
+
+from tilewright.frontend.operators import (
+    activation,
+    convolution,
+    elementwise,
+    linear,
+    normalization,
+    pooling,
+    reduction,
+    shaping,
+)
+from tilewright.frontend.operators.layer import DTYPES, Operator
+
+TOPICS = (
+    elementwise,
+    activation,
+    linear,
+    convolution,
+    pooling,
+    normalization,
+    reduction,
+    shaping,
+)
+
+TABLE: Mapping[str, Operator] = {name: operator for topic in TOPICS for name, operator in topic.OPERATORS.items()}
+
+__all__ = ["DTYPES", "TABLE", "TOPICS", "Operator", "lookup"]
+
+
+def lookup(node: ir.Node) -> Operator | None:
+    """The operator of a node, or None where it cannot be imported as it is."""
+    return TABLE.get(node.op_type) if node.domain in ("", "ai.onnx") else None

@@ -1,0 +1,50 @@
+"""Matrix products: MatMul, Gemm and Einsum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tvm import relax
+
+from tilewright.frontend.operators.layer import Expr, Layer, Operator, const
+
+
+def matmul(layer: Layer, a: Expr, b: Expr, out_dtype: str | None = None) -> Expr:
+    return layer.emit(relax.op.matmul(a, b, out_dtype=out_dtype))
+
+
+def _gemm(layer: Layer) -> Expr:
+    dtype = layer.dtype()
+    alpha, beta = layer.number("alpha", 1.0), layer.number("beta", 1.0)
+    a = layer.emit(relax.op.permute_dims(layer[0])) if layer.integer("transA", 0) else layer[0]
+    b = _transposed(layer, 1) if layer.integer("transB", 0) else layer[1]
+    y = matmul(layer, a, b)
+    if alpha != 1.0:
+        y = layer.emit(relax.op.multiply(y, const(alpha, dtype)))
+    c = layer.optional(2)
+    if c is None:
+        return y
+    if beta != 1.0:
+        c = layer.emit(relax.op.multiply(c, const(beta, dtype)))
+    return relax.op.add(y, c)
+
+
+def _transposed(layer: Layer, index: int) -> Expr:
+    array = layer.array(index)
+    return const(array.T, layer.dtype(index)) if array is not None else layer.emit(relax.op.permute_dims(layer[index]))
+
+
+def _einsum(layer: Layer) -> Expr:
+    equation = layer.text("equation").replace(" ", "")
+    if "->" not in equation:  # implicit output: labels that occur once, in alphabetical order
+        labels = equation.replace(",", "").replace("...", "")
+        dots = "..." if "..." in equation else ""
+        equation += "->" + dots + "".join(sorted(c for c in set(labels) if labels.count(c) == 1))
+    return relax.op.einsum(list(layer.inputs), equation)
+
+
+OPERATORS: Mapping[str, Operator] = {
+    "Einsum": Operator(_einsum),
+    "Gemm": Operator(_gemm),
+    "MatMul": Operator(lambda layer: matmul(layer, layer[0], layer[1])),
+}

@@ -1,0 +1,164 @@
+"""Reductions over axes, and what searches along an axis: ArgMax, TopK, CumSum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tvm import relax, te, tirx
+
+from tilewright.frontend.operators.layer import Converter, Expr, Layer, Operator, Refusal
+
+
+def _axes(layer: Layer) -> list[int]:
+    axes = layer.axes(1)
+    if axes:
+        return list(axes)
+    return [] if layer.integer("noop_with_empty_axes", 0) else list(range(layer.rank()))
+
+
+def _reduce(op: Callable[..., Expr], before: Callable[[Expr], Expr], after: Callable[[Expr], Expr]) -> Converter:
+    """``after(op(before(x)))``; over no axis at all ``op`` leaves the values as they are."""
+
+    def convert(layer: Layer) -> Expr:
+        axes = _axes(layer)
+        x = layer.emit(before(layer[0]))
+        if not axes or layer.rank() == 0:
+            return after(x)
+        if any(layer.shape()[axis] == 0 for axis in axes):
+            raise Refusal("a reduction over no elements is not supported")
+        return after(layer.emit(op(x, axis=axes, keepdims=bool(layer.integer("keepdims", 1)))))
+
+    return convert
+
+
+def _same(x: Expr) -> Expr:
+    return x
+
+
+def _square(x: Expr) -> Expr:
+    return relax.op.multiply(x, x)
+
+
+def _extreme(op: Callable[..., Expr]) -> Converter:
+    """Max or min; booleans are reduced as bytes."""
+
+    def convert(layer: Layer) -> Expr:
+        if layer.dtype() != "bool":
+            return _reduce(op, _same, _same)(layer)
+        axes = _axes(layer)
+        wide = layer.emit(relax.op.astype(layer[0], "uint8"))
+        reduced = layer.emit(op(wide, axis=axes, keepdims=bool(layer.integer("keepdims", 1)))) if axes else wide
+        return relax.op.astype(reduced, "bool")
+
+    return convert
+
+
+def _log_sum_exp(layer: Layer) -> Expr:
+    """log(sum(exp(x - max))) + max, which does not overflow."""
+    axes, keep = _axes(layer), bool(layer.integer("keepdims", 1))
+    if not axes or layer.rank() == 0:
+        return layer[0]
+    top = layer.emit(relax.op.max(layer[0], axis=axes, keepdims=True))
+    powers = layer.emit(relax.op.exp(layer.emit(relax.op.subtract(layer[0], top))))
+    total = layer.emit(relax.op.log(layer.emit(relax.op.sum(powers, axis=axes, keepdims=keep))))
+    return relax.op.add(total, top if keep else layer.emit(relax.op.reshape(top, layer.out_shape())))
+
+
+def _arg(op: Callable[..., Expr]) -> Converter:
+    def convert(layer: Layer) -> Expr:
+        axis, keep = layer.axis(0), bool(layer.integer("keepdims", 1))
+        if not layer.integer("select_last_index", 0):
+            return relax.op.astype(layer.emit(op(layer[0], axis=axis, keepdims=keep)), "int64")
+        last = layer.shape()[axis] - 1
+        flipped = layer.emit(relax.op.flip(layer[0], axis))
+        index = relax.op.astype(layer.emit(op(flipped, axis=axis, keepdims=keep)), "int64")
+        return relax.op.subtract(relax.const(last, "int64"), layer.emit(index))
+
+    return convert
+
+
+def _top_k(layer: Layer) -> Sequence[Expr | None]:
+    """By rank: an element's place is the number of elements before it. Quadratic in the axis, and runs on any target."""
+    axis, shape, out = layer.axis(-1), layer.shape(), layer.out_shape()
+    length = shape[axis]
+    largest = bool(layer.integer("largest", 1))
+    if 0 in out:
+        raise Refusal("TopK of no elements is not supported")
+
+    def at(tensor: Any, index: Sequence[Any], position: Any) -> Any:
+        return tensor(*(position if i == axis else p for i, p in enumerate(index)))
+
+    def ranks(x: Any) -> Any:
+        j = te.reduce_axis((0, length), name="j")
+
+        def rank(*index: Any) -> Any:
+            mine, other, i = x(*index), at(x, index, j), index[axis]
+            ahead = other > mine if largest else other < mine
+            before = tirx.any(ahead, tirx.all(other == mine, j < i))
+            return te.sum(tirx.Select(before, tirx.const(1, "int32"), tirx.const(0, "int32")), axis=j)
+
+        return te.compute(shape, rank, name="rank")
+
+    def places(rank: Any) -> Any:
+        j = te.reduce_axis((0, length), name="j")
+
+        def place(*index: Any) -> Any:
+            hit = at(rank, index, j) == index[axis].astype("int32")
+            return te.sum(tirx.Select(hit, j.var.astype("int64"), tirx.const(0, "int64")), axis=j)
+
+        return te.compute(out, place, name="place")
+
+    order = layer.te(ranks, layer[0], name="top_k_rank")
+    indices = layer.te(places, order, name="top_k_place")
+
+    def values(x: Any, chosen: Any) -> Any:
+        return te.compute(out, lambda *index: at(x, index, chosen(*index)), name="value")
+
+    return [layer.te(values, layer[0], indices, name="top_k_value"), indices]
+
+
+def _cumulative(name: str, combine: Callable[[Any, Any], Any], identity: int) -> Converter:
+    """Each output reduces the inputs up to it: quadratic in the axis, in the order of a running sum."""
+
+    def convert(layer: Layer) -> Expr:
+        fixed = layer.constant(1, "axis")
+        assert fixed is not None
+        axis, shape, dtype = layer.positive(int(fixed.item()), layer.rank()), layer.shape(), layer.dtype()
+        exclusive, backward = bool(layer.integer("exclusive", 0)), bool(layer.integer("reverse", 0))
+        neutral = tirx.const(identity, dtype)
+        reducer = te.comm_reducer(combine, lambda t: tirx.const(identity, t), name=name)
+
+        def compute(x: Any) -> Any:
+            j = te.reduce_axis((0, shape[axis]), name="j")
+
+            def at(*index: Any) -> Any:
+                i = index[axis]
+                ahead = (j > i if exclusive else j >= i) if backward else (j < i if exclusive else j <= i)
+                value = x(*(j if a == axis else p for a, p in enumerate(index)))
+                return reducer(tirx.Select(ahead, value, neutral), axis=j)
+
+            return te.compute(shape, at, name=name)
+
+        return layer.te(compute, layer[0])
+
+    return convert
+
+
+OPERATORS: Mapping[str, Operator] = {
+    "ArgMax": Operator(_arg(relax.op.argmax)),
+    "ArgMin": Operator(_arg(relax.op.argmin)),
+    "CumProd": Operator(_cumulative("cumprod", lambda a, b: a * b, 1), "constant axis"),
+    "CumSum": Operator(_cumulative("cumsum", lambda a, b: a + b, 0), "constant axis"),
+    "ReduceL1": Operator(_reduce(relax.op.sum, relax.op.abs, _same)),
+    "ReduceL2": Operator(_reduce(relax.op.sum, _square, relax.op.sqrt)),
+    "ReduceLogSum": Operator(_reduce(relax.op.sum, _same, relax.op.log)),
+    "ReduceLogSumExp": Operator(_log_sum_exp),
+    "ReduceMax": Operator(_extreme(relax.op.max)),
+    "ReduceMean": Operator(_reduce(relax.op.mean, _same, _same)),
+    "ReduceMin": Operator(_extreme(relax.op.min)),
+    "ReduceProd": Operator(_reduce(relax.op.prod, _same, _same)),
+    "ReduceSum": Operator(_reduce(relax.op.sum, _same, _same)),
+    "ReduceSumSquare": Operator(_reduce(relax.op.sum, _square, _same)),
+    "TopK": Operator(_top_k, "constant k"),
+}

@@ -1,0 +1,14 @@
+"""Removes nodes, initializers and functions that no output depends on."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedFunctionsPass, RemoveUnusedNodesPass
+
+
+class RemoveUnused(ir.passes.InPlacePass):
+    """Graph inputs and outputs stay."""
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        steps = ir.passes.Sequential(RemoveUnusedNodesPass(), RemoveUnusedFunctionsPass())
+        return ir.passes.PassResult(model, steps(model).modified)
