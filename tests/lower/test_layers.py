@@ -1,0 +1,35 @@
+"""Layer names through fusion, and merging of equal kernels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tvm.relax import transform as rx
+
+from tilewright.lower.extract import extract_calls, kernels_of
+from tilewright.lower.layers import Origin, fuse_tir, split_kernels, unify_kernels
+
+
+def lowered(mod: Any) -> tuple[Any, list[tuple[str, ...]]]:
+    for step in (rx.LegalizeOps(), rx.AnnotateTIROpPattern()):
+        mod = step(mod)
+    mod = rx.FuseOps()(split_kernels(mod, lambda name: name))
+    return unify_kernels(rx.RewriteDataflowReshape()(fuse_tir(mod)))
+
+
+def test_one_entry_a_call(convolutions: Any) -> None:
+    mod, layers = lowered(convolutions)
+    assert len(layers) == len(extract_calls(mod).steps)
+    assert layers[0] == ("/conv1/Conv", "relu 1")
+
+
+def test_equal_kernels_are_one_and_carry_no_names(convolutions: Any) -> None:
+    mod, _ = lowered(convolutions)
+    kernels = kernels_of(mod)
+    assert sorted(kernels) == ["conv2d", "conv2d_relu", "softmax"]
+    assert all("tilewright.origin" not in func.attrs for func in kernels.values())
+
+
+def test_long_chains_get_a_short_name() -> None:
+    assert Origin(("conv2d", "add", "relu")).name == "conv2d_add_relu"
+    assert Origin(("add",) * 9).name == "add_add_add_add_etc"
