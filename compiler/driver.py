@@ -61,7 +61,9 @@ def compile(
     with fast_tvmscript():
         mod = frontend.to_relax(graph)
         observe("import", lambda: str(mod.script(show_meta=False)))
-        plan = pipeline.lower(mod, chosen, [str(value.name) for value in graph.graph.outputs], observe)
+        inputs = [str(value.name) for value in graph.graph.inputs]
+        outputs = [str(value.name) for value in graph.graph.outputs]
+        plan = pipeline.lower(mod, chosen, inputs, outputs, observe)
     return Artifact(plan, _metadata(graph, chosen, settings))
 
 

@@ -12,12 +12,13 @@ from tilewright.lower.pipeline import layer_of, lower
 from tilewright.plan import COPY, BufferKind, Plan
 from tilewright.targets.base import Target
 
+INPUTS = ("images:0",)
 OUTPUTS = ("flat", "probabilities", "same", "again")
 
 
 @pytest.fixture
 def plan(convolutions: Any, toy_target: Target) -> Plan:
-    return lower(convolutions, toy_target, OUTPUTS)
+    return lower(convolutions, toy_target, INPUTS, OUTPUTS)
 
 
 def test_plan_text(plan: Plan, golden: Golden) -> None:
@@ -29,6 +30,10 @@ def test_outputs_have_the_models_names_and_shapes(plan: Plan) -> None:
     assert [buffer.name for buffer in outputs] == list(OUTPUTS)
     assert [buffer.shape for buffer in outputs] == [(1, 2048), (1, 8, 16, 16), (1, 3, 16, 16), (1, 2048)]
     assert all(buffer.kind is BufferKind.OUTPUT for buffer in outputs)
+
+
+def test_inputs_have_the_models_names(plan: Plan) -> None:
+    assert [plan.buffers[index].name for index in plan.inputs] == ["images:0"]
 
 
 def test_inputs_and_repeated_outputs_are_copied(plan: Plan) -> None:
@@ -53,7 +58,7 @@ def test_every_buffer_is_used_and_arena_buffers_fit(plan: Plan) -> None:
 
 def test_phases_are_observed_in_order(convolutions: Any, toy_target: Target) -> None:
     seen: list[tuple[str, str]] = []
-    lower(convolutions, toy_target, OUTPUTS, lambda phase, text: seen.append((phase, text())))
+    lower(convolutions, toy_target, INPUTS, OUTPUTS, lambda phase, text: seen.append((phase, text())))
     assert [phase for phase, _ in seen] == ["prepare", "fuse", "schedule", "codegen", "plan"]
     assert "conv2d" in seen[0][1]
     assert seen[-1][1].startswith("plan toy")
@@ -65,7 +70,7 @@ def test_a_failing_pass_is_named(convolutions: Any, toy_target: Target, monkeypa
 
     monkeypatch.setattr(toy_target, "prepare", broken)
     with pytest.raises(TilewrightError, match=r"prepare.*no such layout"):
-        lower(convolutions, toy_target, OUTPUTS)
+        lower(convolutions, toy_target, INPUTS, OUTPUTS)
 
 
 @pytest.mark.parametrize(("variable", "layer"), [("lv12", None), ("gv", None), ("lvl1/conv", "lvl1/conv")])
