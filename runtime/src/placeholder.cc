@@ -1,1 +1,0 @@
-extern "C" __attribute__((visibility("default"))) int tw_placeholder() { return 0; }
