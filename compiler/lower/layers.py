@@ -19,8 +19,20 @@ from tvm.ir import Call
 
 from tilewright.lower.extract import var_name
 
+_END = "#"  # ends a layer's name in a binding's name; Relax appends digits to make names unique
 ORIGIN = "tilewright.origin"  # attribute of a PrimFunc: one line an operator, "operator<tab>ONNX node"
 MAX_NAMED = 4  # operators in a kernel's name; long chains stay readable
+
+
+def binding_hint(layer: str) -> str:
+    """What to name a Relax binding that was made for an ONNX node of this name."""
+    return layer + _END
+
+
+def layer_of(binding: str) -> str | None:
+    """The ONNX node that a binding of this name was made for; None for names that Relax made up."""
+    layer, end, _ = binding.rpartition(_END)
+    return layer if end else None
 
 
 @dataclass(frozen=True)
@@ -68,12 +80,10 @@ def _rewrite_main(mod: Any, callee: Callable[[Any, Any, Any], Any]) -> Any:
     return relax.transform.DeadCodeElimination()(rewriter.builder_.get())
 
 
-def split_kernels(mod: Any, layer_of: Callable[[str], str | None]) -> Any:
+def split_kernels(mod: Any) -> Any:
     """Gives every call_tir of ``main`` a PrimFunc that names its layer.
 
-    Args:
-        layer_of: layer name for the name of a binding's variable, or None if the name says nothing; such a call belongs
-            to the layer of the call before it, since one node may lower to several calls.
+    A call whose binding names no layer belongs to the layer before it, since one node may lower to several calls.
     """
     layer = ""
 

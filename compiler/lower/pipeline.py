@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -19,14 +18,6 @@ from tilewright.targets.base import Code, Target
 
 Observer = Callable[[str, Callable[[], str]], None]
 """Called after each phase with its name and a function that renders the state as text, for progress and ``--dump``."""
-
-
-_ANONYMOUS = re.compile(r"(lv|gv|alloc)\d*")  # names that Relax makes up
-
-
-def layer_of(variable: str) -> str | None:
-    """The ONNX node a binding was made for: the frontend names each variable after its node."""
-    return None if _ANONYMOUS.fullmatch(variable) else variable
 
 
 def _silent(phase: str, text: Callable[[], str]) -> None:
@@ -52,7 +43,7 @@ def lower(mod: Any, target: Target, inputs: Sequence[str], outputs: Sequence[str
     observe("prepare", lambda: _script(mod))
     with _stage("fuse"), target.tvm_target:
         mod = _run(mod, rx.LegalizeOps(), rx.AnnotateTIROpPattern(), rx.FoldConstant(), rx.DeadCodeElimination())
-        mod = _run(split_kernels(mod, layer_of), rx.FuseOps())
+        mod = _run(split_kernels(mod), rx.FuseOps())
         mod = _run(fuse_tir(mod), rx.RewriteDataflowReshape(), rx.DeadCodeElimination())
         mod, layers = unify_kernels(mod)
     observe("fuse", lambda: _script(mod))

@@ -10,6 +10,7 @@ import pytest
 import tvm
 from tvm import relax
 
+from tilewright.lower.layers import binding_hint
 from tilewright.plan import Image, Module
 from tilewright.targets.base import Code, Device, KernelCall, KernelCode, Target
 
@@ -47,13 +48,13 @@ def convolutions() -> Any:
     x = relax.Var("x", relax.TensorType((1, 3, 16, 16), "float32"))
     with builder.function("main", [x]):
         with builder.dataflow():
-            y = builder.emit(relax.op.nn.conv2d(x, w1, padding=1), name_hint="/conv1/Conv")
-            y = builder.emit(relax.op.nn.relu(y), name_hint="relu 1")
-            y = builder.emit(relax.op.nn.conv2d(y, w2, padding=1), name_hint="conv2")
-            y = builder.emit(relax.op.nn.conv2d(y, w1, padding=1), name_hint="conv3")
-            y = builder.emit(relax.op.nn.relu(y), name_hint="relu3")
-            probabilities = builder.emit(relax.op.nn.softmax(y), name_hint="softmax")
-            flat = builder.emit(relax.op.reshape(y, (1, -1)), name_hint="flatten")
+            y = builder.emit(relax.op.nn.conv2d(x, w1, padding=1), name_hint=binding_hint("/conv1/Conv"))
+            y = builder.emit(relax.op.nn.relu(y), name_hint=binding_hint("relu 1"))
+            y = builder.emit(relax.op.nn.conv2d(y, w2, padding=1), name_hint=binding_hint("conv2"))
+            y = builder.emit(relax.op.nn.conv2d(y, w1, padding=1), name_hint=binding_hint("conv3"))
+            y = builder.emit(relax.op.nn.relu(y), name_hint=binding_hint("relu3"))
+            probabilities = builder.emit(relax.op.nn.softmax(y), name_hint=binding_hint("softmax"))
+            flat = builder.emit(relax.op.reshape(y, (1, -1)), name_hint=binding_hint("flatten"))
             result = builder.emit_output(relax.Tuple([flat, probabilities, x, flat]))
         builder.emit_func_output(result)
     return builder.get()

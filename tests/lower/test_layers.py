@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from tvm.relax import transform as rx
 
 from tilewright.lower.extract import extract_calls, kernels_of
-from tilewright.lower.layers import Origin, fuse_tir, split_kernels, unify_kernels
+from tilewright.lower.layers import Origin, binding_hint, fuse_tir, layer_of, split_kernels, unify_kernels
 
 
 def lowered(mod: Any) -> tuple[Any, list[tuple[str, ...]]]:
     for step in (rx.LegalizeOps(), rx.AnnotateTIROpPattern()):
         mod = step(mod)
-    mod = rx.FuseOps()(split_kernels(mod, lambda name: name))
+    mod = rx.FuseOps()(split_kernels(mod))
     return unify_kernels(rx.RewriteDataflowReshape()(fuse_tir(mod)))
 
 
@@ -33,3 +34,14 @@ def test_equal_kernels_are_one_and_carry_no_names(convolutions: Any) -> None:
 def test_long_chains_get_a_short_name() -> None:
     assert Origin(("conv2d", "add", "relu")).name == "conv2d_add_relu"
     assert Origin(("add",) * 9).name == "add_add_add_add_etc"
+
+
+@pytest.mark.parametrize("layer", ["conv1", "/f/f.0/Conv", "a#1", ""])
+def test_layer_names_survive_in_binding_names(layer: str) -> None:
+    assert layer_of(binding_hint(layer)) == layer
+    assert layer_of(binding_hint(layer) + "12") == layer
+
+
+@pytest.mark.parametrize("name", ["lv", "gv3", "alloc"])
+def test_names_made_up_by_relax_are_no_layers(name: str) -> None:
+    assert layer_of(name) is None

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import Golden
 from tilewright.errors import TilewrightError
-from tilewright.lower.pipeline import layer_of, lower
+from tilewright.lower.pipeline import lower
 from tilewright.plan import COPY, BufferKind, Plan
 from tilewright.targets.base import Target
 
@@ -71,8 +71,3 @@ def test_a_failing_pass_is_named(convolutions: Any, toy_target: Target, monkeypa
     monkeypatch.setattr(toy_target, "prepare", broken)
     with pytest.raises(TilewrightError, match=r"prepare.*no such layout"):
         lower(convolutions, toy_target, INPUTS, OUTPUTS)
-
-
-@pytest.mark.parametrize(("variable", "layer"), [("lv12", None), ("gv", None), ("lvl1/conv", "lvl1/conv")])
-def test_names_made_up_by_relax_are_no_layers(variable: str, layer: str | None) -> None:
-    assert layer_of(variable) == layer

@@ -11,6 +11,8 @@ import numpy.typing as npt
 import onnx_ir as ir
 from tvm import relax
 
+from tilewright.lower.layers import binding_hint
+
 Expr: TypeAlias = Any  # relax.Expr; TVM is untyped
 Tensor: TypeAlias = Any  # te.Tensor
 Array: TypeAlias = npt.NDArray[Any]
@@ -108,7 +110,6 @@ class Layer:
         return int(self._attribute(name, default))
 
     def number(self, name: str, default: float | None = None) -> float:
-        # ONNX attributes are float32; 1e-5 must not turn into 9.99999974e-06 in a float64 model's printout only
         return float(self._attribute(name, default))
 
     def text(self, name: str, default: str | None = None) -> str:
@@ -116,6 +117,12 @@ class Layer:
 
     def integers(self, name: str, default: Sequence[int] | None = None) -> tuple[int, ...]:
         return tuple(int(item) for item in self._attribute(name, default))
+
+    def numbers(self, name: str, default: Sequence[float]) -> tuple[float, ...]:
+        return tuple(float(item) for item in self._attribute(name, default))
+
+    def strings(self, name: str, default: Sequence[str]) -> tuple[str, ...]:
+        return tuple(str(item) for item in self._attribute(name, default))
 
     def has(self, name: str) -> bool:
         return name in self.node.attributes
@@ -175,8 +182,8 @@ def dtype_name(value: ir.Value | None) -> str:
 
 
 def hint(node: ir.Node) -> str:
-    """The node's name as a legal Relax identifier."""
-    return "".join(char if char.isalnum() and char.isascii() else "_" for char in node.name or node.op_type)
+    """What to name a node's bindings, so that the lowering can tell layers apart."""
+    return binding_hint(node.name or node.op_type)
 
 
 def snake(name: str) -> str:
