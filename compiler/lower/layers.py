@@ -20,19 +20,20 @@ from tvm.ir import Call
 from tilewright.lower.extract import var_name
 
 _END = "#"  # ends a layer's name in a binding's name; Relax appends digits to make names unique
+_DOT = "\x1f"  # stands for "." in a binding's name, where Relax would put "_"
 ORIGIN = "tilewright.origin"  # attribute of a PrimFunc: one line an operator, "operator<tab>ONNX node"
 MAX_NAMED = 4  # operators in a kernel's name; long chains stay readable
 
 
 def binding_hint(layer: str) -> str:
     """What to name a Relax binding that was made for an ONNX node of this name."""
-    return layer + _END
+    return layer.replace(".", _DOT) + _END
 
 
 def layer_of(binding: str) -> str | None:
     """The ONNX node that a binding of this name was made for; None for names that Relax made up."""
     layer, end, _ = binding.rpartition(_END)
-    return layer if end else None
+    return layer.replace(_DOT, ".") if end else None
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def convolutions() -> Any:
     x = relax.Var("x", relax.TensorType((1, 3, 16, 16), "float32"))
     with builder.function("main", [x]):
         with builder.dataflow():
-            y = builder.emit(relax.op.nn.conv2d(x, w1, padding=1), name_hint=binding_hint("/conv1/Conv"))
+            y = builder.emit(relax.op.nn.conv2d(x, w1, padding=1), name_hint=binding_hint("/conv.1/Conv"))
             y = builder.emit(relax.op.nn.relu(y), name_hint=binding_hint("relu 1"))
             y = builder.emit(relax.op.nn.conv2d(y, w2, padding=1), name_hint=binding_hint("conv2"))
             y = builder.emit(relax.op.nn.conv2d(y, w1, padding=1), name_hint=binding_hint("conv3"))

@@ -21,7 +21,7 @@ def lowered(mod: Any) -> tuple[Any, list[tuple[str, ...]]]:
 def test_one_entry_a_call(convolutions: Any) -> None:
     mod, layers = lowered(convolutions)
     assert len(layers) == len(extract_calls(mod).steps)
-    assert layers[0] == ("/conv1/Conv", "relu 1")
+    assert layers[0] == ("/conv.1/Conv", "relu 1")
 
 
 def test_equal_kernels_are_one_and_carry_no_names(convolutions: Any) -> None:

@@ -43,8 +43,8 @@ def test_inputs_and_repeated_outputs_are_copied(plan: Plan) -> None:
 
 def test_launches_know_their_layers_and_equal_layers_share_a_kernel(plan: Plan) -> None:
     by_layer = {launch.layers: launch.kernel for launch in plan.launches if launch.layers}
-    assert list(by_layer) == [("/conv1/Conv", "relu 1"), ("conv2",), ("conv3", "relu3"), ("softmax",)]
-    assert by_layer["/conv1/Conv", "relu 1"] == by_layer["conv3", "relu3"]
+    assert list(by_layer) == [("/conv.1/Conv", "relu 1"), ("conv2",), ("conv3", "relu3"), ("softmax",)]
+    assert by_layer["/conv.1/Conv", "relu 1"] == by_layer["conv3", "relu3"]
 
 
 def test_every_buffer_is_used_and_arena_buffers_fit(plan: Plan) -> None:
