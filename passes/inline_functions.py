@@ -1,4 +1,4 @@
-"""Replaces operators that the importer lacks by their function bodies: the model's own, or those of the ONNX standard."""
+"""Replaces operators that the importer lacks by function bodies: the model's own, or those of the ONNX standard."""
 
 from __future__ import annotations
 

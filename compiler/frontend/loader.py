@@ -27,8 +27,7 @@ def load(model: Model, shapes: Mapping[str, Sequence[int]] | None = None) -> ir.
     """Reads a model and normalises it: static shapes, folded constants, unique names, importable operators only.
 
     Args:
-        model: a path to an ONNX file (external data beside it), or a model in memory. An ``ir.Model`` is changed in
-            place; a ``ModelProto`` is not.
+        model: a path to an ONNX file (external data beside it), or a model in memory, which is left unchanged.
         shapes: shapes of inputs with symbolic dimensions, by input name.
 
     Raises:
@@ -37,7 +36,7 @@ def load(model: Model, shapes: Mapping[str, Sequence[int]] | None = None) -> ir.
         UnsupportedError: operators or types that cannot be compiled, all of them.
     """
     if isinstance(model, ir.Model):
-        graph = model
+        graph = model.clone()
     else:
         proto, folder = (model, Path()) if isinstance(model, onnx.ModelProto) else _read(Path(model))
         _check(proto, folder)

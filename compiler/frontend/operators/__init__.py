@@ -10,10 +10,14 @@ from tilewright.frontend.operators import (
     activation,
     convolution,
     elementwise,
+    indexing,
     linear,
     normalization,
     pooling,
+    quantization,
+    recurrent,
     reduction,
+    resampling,
     shaping,
 )
 from tilewright.frontend.operators.layer import DTYPES, Operator
@@ -27,6 +31,10 @@ TOPICS = (
     normalization,
     reduction,
     shaping,
+    indexing,
+    resampling,
+    quantization,
+    recurrent,
 )
 
 TABLE: Mapping[str, Operator] = {name: operator for topic in TOPICS for name, operator in topic.OPERATORS.items()}

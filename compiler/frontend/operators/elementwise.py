@@ -170,9 +170,6 @@ def convert(layer: Layer, x: Expr, source: str, target: str) -> Expr:
 def _clip(layer: Layer) -> Expr:
     x, dtype = layer[0], layer.dtype()
     low, high = _bound(layer, 1, "min"), _bound(layer, 2, "max")
-    if low is not None and not isinstance(low, relax.Expr):
-        if np.isnan(low):
-            low = None
     bounds = (low, high)
     if is_float(dtype) and all(bound is None or isinstance(bound, float) for bound in bounds):
         minimum, maximum = (-np.inf if low is None else low), (np.inf if high is None else high)

@@ -79,7 +79,7 @@ def _arg(op: Callable[..., Expr]) -> Converter:
 
 
 def _top_k(layer: Layer) -> Sequence[Expr | None]:
-    """By rank: an element's place is the number of elements before it. Quadratic in the axis, and runs on any target."""
+    """By rank: an element's place is the number of elements before it. Quadratic, but it runs on any target."""
     axis, shape, out = layer.axis(-1), layer.shape(), layer.out_shape()
     length = shape[axis]
     largest = bool(layer.integer("largest", 1))
