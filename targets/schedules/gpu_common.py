@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,11 +117,31 @@ def uses(expr: Any, var: Any) -> bool:
     return any(isinstance(node, tirx.Var) and node.same_as(var) for node in nodes(expr))
 
 
-def inline_spatial(sch: Any) -> None:
-    """Inlines every spatial stage into its consumers where that is legal and does not blow the expression up."""
+def plain_floats(stmt: Any) -> bool:
+    """Whether a statement is float arithmetic that may run in vectors: no comparison, no integers, no branches."""
+    allowed = (tirx.Add, tirx.Sub, tirx.Mul, tirx.Max, tirx.Min, TensorLoad, tirx.FloatImm)
+    value = stmt.value if isinstance(stmt, tirx.BufferStore) else None
+    pending = [value]
+    while pending:
+        node = pending.pop()
+        if not isinstance(node, allowed) or str(node.ty) not in ("float32", "float16"):
+            return False
+        if not isinstance(node, (TensorLoad, tirx.FloatImm)):
+            pending += [node.a, node.b]
+    return True
+
+
+def inline_spatial(sch: Any, keep: Callable[[Any, Any], bool] | None = None) -> None:
+    """Inlines every spatial stage into its consumers where that is legal and does not blow the expression up.
+
+    Args:
+        keep: says of a stage (schedule, block) that it shall stay.
+    """
     for block_rv in stages(sch):
         block = sch.get(block_rv)
         if not is_spatial(block) or not sch.get_consumers(block_rv) or not _worth_inlining(sch, block_rv):
+            continue
+        if keep is not None and keep(sch, block_rv):
             continue
         try:
             sch.compute_inline(block_rv)
@@ -145,11 +165,22 @@ def largest_divisor(extent: int, at_most: int) -> int:
     return max(d for d in range(1, min(extent, max(at_most, 1)) + 1) if extent % d == 0)
 
 
+def group_size(total: int, limits: GpuLimits) -> int:
+    """Work-items of a group for ``total`` of them: a divisor near the preferred size if there is one, else that size.
+
+    A divisor spares the kernel its range check; three quarters of the preferred size is the least worth having.
+    """
+    if total <= limits.group:
+        return total
+    divisor = max(d for d in range(1, limits.group + 1) if total % d == 0)
+    return divisor if 4 * divisor >= 3 * limits.group else limits.group
+
+
 def bind_flat(sch: Any, loops: list[Any], limits: GpuLimits) -> tuple[Any, Any]:
     """Fuses loops and binds them to work-groups and work-items; the last group may be partly idle."""
     fused = sch.fuse(*loops) if len(loops) > 1 else loops[0]
     total = int(sch.get(fused).extent)
-    group = min(limits.group, 1 << max(total - 1, 0).bit_length())
+    group = group_size(total, limits)
     block, thread = sch.split(fused, [None, group])
     sch.bind(block, "blockIdx.x")
     sch.bind(thread, "threadIdx.x")

@@ -22,10 +22,20 @@ from tilewright.targets.schedules.gpu_common import (
 def schedule(func: Any, limits: GpuLimits) -> Any:
     """Schedules any PrimFunc. Returns an s_tir.Schedule."""
     sch = s_tir.Schedule(func)
-    inline_spatial(sch)
-    for block_rv in stages(sch):
-        bind_stage(sch, block_rv, limits)
+    bind_rest(sch, limits)
     return sch
+
+
+def bind_rest(sch: Any, limits: GpuLimits) -> None:
+    """Inlines or binds every stage that is not bound yet."""
+    inline_spatial(sch, keep=_is_bound)
+    for block_rv in stages(sch):
+        if not _is_bound(sch, block_rv):
+            bind_stage(sch, block_rv, limits)
+
+
+def _is_bound(sch: Any, block_rv: Any) -> bool:
+    return any(sch.get(loop).thread_binding is not None for loop in sch.get_loops(block_rv))
 
 
 def bind_stage(sch: Any, block_rv: Any, limits: GpuLimits) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import tvm
-from tvm import s_tir, tirx
+from tvm import tirx
 
 from tilewright.errors import Problem, UnsupportedError
 from tilewright.lower.tir import buffer_bytes, device_lower
@@ -50,7 +50,7 @@ def schedule_one(func: Any, target: Any, limits: GpuLimits) -> Any:
         try:
             scheduled = rule(func, limits).mod["main"]
             _check(scheduled, target, limits)
-        except (NotApplicable, s_tir.ScheduleError, tvm.error.TVMError) as error:
+        except (NotApplicable, RuntimeError, ValueError) as error:
             reasons.append(f"{name}: {str(error).strip().splitlines()[-1] if str(error) else type(error).__name__}")
             continue
         return scheduled.with_attr("tilewright.rule", name)
