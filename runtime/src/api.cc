@@ -14,7 +14,7 @@ struct tw_session {
 
 namespace {
 
-thread_local char last_error[1024];
+thread_local char last_error[4096];
 
 // Runs body and turns what it throws into a status.
 template <typename Body>

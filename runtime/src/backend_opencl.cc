@@ -1,12 +1,342 @@
+// The OpenCL 1.2 back end: source from the artifact, compiled once per device and driver.
+#include <algorithm>
+#include <cstring>
+#include <map>
+
 #include "backend.h"
 #include "failure.h"
+#include "opencl_device.h"
+#include "program_cache.h"
 
 namespace tw {
+namespace {
 
-std::unique_ptr<Backend> make_opencl_backend(const Artifact&, const Options&, Budget*) {
-  fail(TW_DEVICE, "this build has no OpenCL back end");
+using cl::check;
+
+// A reference-counted OpenCL object of ours.
+template <typename Object>
+class Owned {
+ public:
+  using Release = cl::Int (*)(Object);
+  Owned() = default;
+  Owned(Object object, Release release) : object_(object), release_(release) {}
+  Owned(Owned&& other) noexcept { *this = std::move(other); }
+  Owned& operator=(Owned&& other) noexcept {
+    std::swap(object_, other.object_);
+    std::swap(release_, other.release_);
+    return *this;
+  }
+  ~Owned() {
+    if (object_) release_(object_);
+  }
+  Object get() const { return object_; }
+
+ private:
+  Object object_ = nullptr;
+  Release release_ = nullptr;
+};
+
+class OpenClBackend : public Backend {
+ public:
+  OpenClBackend(const Artifact& artifact, const Options& options, Budget* budget)
+      : artifact_(artifact),
+        device_(cl::choose_device(options.device)),
+        cl_(*cl::api()),
+        cache_(options.cache_dir) {
+    cl::Int code;
+    context_ = {cl_.clCreateContext(nullptr, 1, &device_.device, nullptr, nullptr, &code),
+                cl_.clReleaseContext};
+    check(code, "clCreateContext", device_.name.c_str());
+    set_profiling(options.profile);
+    allocate(budget);
+    kernels_.resize(artifact_.launches.size());
+    for (size_t i = 0; i < artifact_.modules.size(); ++i) build(static_cast<int32_t>(i));
+    for (size_t i = 0; i < artifact_.launches.size(); ++i) bind(i);
+    events_.resize(artifact_.launches.size());
+  }
+
+  ~OpenClBackend() override {
+    if (queue_.get()) cl_.clFinish(queue_.get());
+  }
+
+  void run(const tw_buffer* inputs, const tw_buffer* outputs, Timing* timings) override {
+    cl::Queue queue = queue_.get();
+    try {
+      for (size_t i = 0; i < artifact_.inputs.size(); ++i)
+        if (inputs[i].nbytes)
+          check(cl_.clEnqueueWriteBuffer(queue, buffers_[artifact_.inputs[i]], 0, 0, inputs[i].nbytes,
+                                         inputs[i].data, 0, nullptr, nullptr),
+                "clEnqueueWriteBuffer", artifact_.buffers[artifact_.inputs[i]].name);
+      for (size_t i = 0; i < artifact_.launches.size(); ++i) enqueue(i, timings ? &events_[i] : nullptr);
+      for (size_t i = 0; i < artifact_.outputs.size(); ++i)
+        if (outputs[i].nbytes)
+          check(cl_.clEnqueueReadBuffer(queue, buffers_[artifact_.outputs[i]], 0, 0, outputs[i].nbytes,
+                                        outputs[i].data, 0, nullptr, nullptr),
+                "clEnqueueReadBuffer", artifact_.buffers[artifact_.outputs[i]].name);
+      check(cl_.clFinish(queue), "clFinish", "the run");
+    } catch (...) {
+      cl_.clFinish(queue);  // the caller's buffers must not be touched after this returns
+      release_events();
+      throw;
+    }
+    if (timings) read_events(timings);
+  }
+
+  void set_profiling(bool on) override {
+    cl::Int code;
+    queue_ = {cl_.clCreateCommandQueue(context_.get(), device_.device, on ? cl::kQueueProfiling : 0, &code),
+              cl_.clReleaseCommandQueue};
+    check(code, "clCreateCommandQueue");
+  }
+
+  std::string device() const override { return device_.name + " (" + device_.driver + ")"; }
+
+  void stats(tw_stats* stats) const override {
+    stats->threads = 1;
+    stats->programs_compiled = compiled_;
+    stats->programs_cached = cached_;
+  }
+
+ private:
+  cl::Mem create(cl::Flags flags, uint64_t nbytes, const void* data, const char* what) {
+    if (nbytes > max_alloc_)
+      fail(TW_DEVICE, "%s needs %llu bytes in one piece, %s gives at most %llu", what,
+           static_cast<unsigned long long>(nbytes), device_.name.c_str(),
+           static_cast<unsigned long long>(max_alloc_));
+    cl::Int code;
+    cl::Mem mem = cl_.clCreateBuffer(context_.get(), flags, nbytes, const_cast<void*>(data), &code);
+    check(code, "clCreateBuffer", what);
+    memory_.emplace_back(mem, cl_.clReleaseMemObject);
+    return mem;
+  }
+
+  cl::Mem create_part(cl::Mem arena, const Buffer& buffer, uint64_t nbytes) {
+    cl::Region region{buffer.offset, nbytes};
+    cl::Int code;
+    cl::Mem mem = cl_.clCreateSubBuffer(arena, 0, cl::kBufferCreateRegion, &region, &code);
+    check(code, "clCreateSubBuffer", buffer.name);
+    memory_.emplace_back(mem, cl_.clReleaseMemObject);
+    return mem;
+  }
+
+  void allocate(Budget* budget) {
+    max_alloc_ = cl::device_value<cl::Ulong>(device_.device, cl::kDeviceMaxMemAlloc);
+    cl::Uint alignment = cl::device_value<cl::Uint>(device_.device, cl::kDeviceBaseAddrAlign) / 8;
+    if (alignment && format::kArenaAlignment % alignment)
+      fail(TW_DEVICE, "%s wants buffers aligned to %u bytes, artifacts have %llu", device_.name.c_str(),
+           alignment, static_cast<unsigned long long>(format::kArenaAlignment));
+    auto size = [](const Buffer& buffer) { return std::max<uint64_t>(buffer.nbytes, kLeastBytes); };
+    // An empty buffer at the arena's very end still needs room.
+    uint64_t arena_bytes = artifact_.arena_bytes + kLeastBytes;
+    budget->take(artifact_.arena_bytes, "activations");
+    cl::Mem arena = create(cl::kMemReadWrite, arena_bytes, nullptr, "the arena");
+    std::map<std::pair<uint64_t, uint64_t>, cl::Mem> parts, constants;  // by offset and size
+    for (const Buffer& buffer : artifact_.buffers) {
+      cl::Mem mem = nullptr;
+      const uint64_t nbytes = size(buffer);
+      const std::pair<uint64_t, uint64_t> place{buffer.offset, nbytes};
+      switch (buffer.kind) {
+        case format::kArena: {
+          cl::Mem& part = parts[place];
+          mem = part = part ? part : create_part(arena, buffer, nbytes);
+          break;
+        }
+        case format::kConstant: {
+          cl::Mem& constant = constants[place];
+          if (!constant) {
+            budget->take(nbytes, "weights");
+            constant = buffer.nbytes ? create(cl::kMemReadOnly | cl::kMemCopyHostPtr, nbytes,
+                                              artifact_.constants.data + buffer.offset, buffer.name)
+                                     : create(cl::kMemReadOnly, nbytes, nullptr, buffer.name);
+          }
+          mem = constant;
+          break;
+        }
+        default:
+          budget->take(nbytes, "inputs and outputs");
+          mem = create(cl::kMemReadWrite | cl::kMemAllocHostPtr, nbytes, nullptr, buffer.name);
+      }
+      buffers_.push_back(mem);
+    }
+  }
+
+  std::string reject(const Image& image) const {
+    if (strcmp(image.kind, "opencl") != 0) return "not OpenCL source";
+    std::string missing;
+    for (const char* feature : image.features)
+      if (device_.extensions.find(" " + std::string(feature) + " ") == std::string::npos)
+        missing += std::string(" ") + feature;
+    return missing.empty() ? "" : device_.name + " lacks" + missing;
+  }
+
+  // Builds a module from the cache, or else from source, and creates its kernels.
+  void build(int32_t index) {
+    const Module& module = artifact_.modules[index];
+    const Image& image = pick_image(module, [this](const Image& candidate) { return reject(candidate); });
+    std::string_view source(reinterpret_cast<const char*>(image.data.data), image.data.size);
+    std::string key = ProgramCache::key({source, image.options, device_.name, device_.driver});
+    std::vector<uint8_t> binary;
+    if (cache_.load(key, &binary)) {
+      try {
+        programs_.push_back(program_from_binary(image, binary));
+        create_kernels(index, programs_.back().get());
+        ++cached_;
+        return;
+      } catch (const Error&) {
+        // The driver does not take what it once gave: compile again.
+      }
+    }
+    programs_.push_back(program_from_source(module, image, source));
+    create_kernels(index, programs_.back().get());
+    ++compiled_;
+    // Only now: some drivers generate code when a kernel is created.
+    if (read_binary(programs_.back().get(), &binary)) cache_.store(key, {binary.data(), binary.size()});
+  }
+
+  Owned<cl::Program> program_from_binary(const Image& image, const std::vector<uint8_t>& binary) {
+    cl::Int code, status = 0;
+    const size_t size = binary.size();
+    const unsigned char* data = binary.data();
+    Owned<cl::Program> program(
+        cl_.clCreateProgramWithBinary(context_.get(), 1, &device_.device, &size, &data, &status, &code),
+        cl_.clReleaseProgram);
+    check(code, "clCreateProgramWithBinary");
+    check(status, "clCreateProgramWithBinary");
+    check(cl_.clBuildProgram(program.get(), 1, &device_.device, image.options, nullptr, nullptr),
+          "clBuildProgram");
+    return program;
+  }
+
+  Owned<cl::Program> program_from_source(const Module& module, const Image& image, std::string_view source) {
+    cl::Int code;
+    const char* text = source.data();
+    const size_t size = source.size();
+    Owned<cl::Program> program(cl_.clCreateProgramWithSource(context_.get(), 1, &text, &size, &code),
+                               cl_.clReleaseProgram);
+    check(code, "clCreateProgramWithSource", module.name);
+    code = cl_.clBuildProgram(program.get(), 1, &device_.device, image.options, nullptr, nullptr);
+    if (code != 0) {
+      size_t log_size = 0;
+      cl_.clGetProgramBuildInfo(program.get(), device_.device, cl::kProgramBuildLog, 0, nullptr, &log_size);
+      std::string log(log_size, '\0');
+      if (log_size)
+        cl_.clGetProgramBuildInfo(program.get(), device_.device, cl::kProgramBuildLog, log_size, &log[0],
+                                  nullptr);
+      fail(TW_DEVICE, "module %s does not compile on %s: %s (%d)\n%s", module.name, device_.name.c_str(),
+           cl::error_name(code), code, log.c_str());
+    }
+    return program;
+  }
+
+  bool read_binary(cl::Program program, std::vector<uint8_t>* binary) {
+    size_t size = 0;
+    if (cl_.clGetProgramInfo(program, cl::kProgramBinarySizes, sizeof size, &size, nullptr) != 0 || size == 0)
+      return false;
+    binary->resize(size);
+    unsigned char* data = binary->data();
+    return cl_.clGetProgramInfo(program, cl::kProgramBinaries, sizeof data, &data, nullptr) == 0;
+  }
+
+  // One kernel object a launch: its arguments are set once, and a run only enqueues.
+  void create_kernels(int32_t module, cl::Program program) {
+    for (size_t i = 0; i < artifact_.launches.size(); ++i) {
+      const Launch& launch = artifact_.launches[i];
+      if (launch.module != module) continue;
+      cl::Int code;
+      cl::Kernel kernel = cl_.clCreateKernel(program, launch.kernel, &code);
+      check(code, "clCreateKernel", artifact_.describe(launch).c_str());
+      kernels_[i] = {kernel, cl_.clReleaseKernel};
+    }
+  }
+
+  void bind(size_t index) {
+    const Launch& launch = artifact_.launches[index];
+    if (launch.module == format::kCopy) return;
+    const std::string name = artifact_.describe(launch);
+    cl::Kernel kernel = kernels_[index].get();
+    cl::Uint arg_count = 0;
+    check(cl_.clGetKernelInfo(kernel, cl::kKernelNumArgs, sizeof arg_count, &arg_count, nullptr),
+          "clGetKernelInfo");
+    if (arg_count != launch.args.size)
+      fail(TW_ARTIFACT, "%s has %u parameters and is given %zu buffers", name.c_str(), arg_count,
+           launch.args.size);
+    for (cl::Uint a = 0; a < arg_count; ++a)
+      check(cl_.clSetKernelArg(kernel, a, sizeof(cl::Mem), &buffers_[launch.args[a]]), "clSetKernelArg",
+            name.c_str());
+    size_t most = 0;
+    check(cl_.clGetKernelWorkGroupInfo(kernel, device_.device, cl::kKernelWorkGroupSize, sizeof most, &most,
+                                       nullptr),
+          "clGetKernelWorkGroupInfo", name.c_str());
+    const double items = double(launch.block[0]) * launch.block[1] * launch.block[2];
+    if (items > double(most))
+      fail(TW_DEVICE, "%s wants work-groups of %.0f items, %s gives it at most %zu", name.c_str(), items,
+           device_.name.c_str(), most);
+  }
+
+  void enqueue(size_t index, cl::Event* event) {
+    const Launch& launch = artifact_.launches[index];
+    if (launch.module == format::kCopy) {
+      const uint64_t nbytes = artifact_.buffers[launch.args[0]].nbytes;
+      if (nbytes && buffers_[launch.args[0]] != buffers_[launch.args[1]])
+        check(cl_.clEnqueueCopyBuffer(queue_.get(), buffers_[launch.args[0]], buffers_[launch.args[1]], 0, 0,
+                                      nbytes, 0, nullptr, event),
+              "clEnqueueCopyBuffer", "a copy");
+      return;
+    }
+    size_t global[3], local[3];
+    for (int axis = 0; axis < 3; ++axis) {
+      local[axis] = launch.block[axis];
+      global[axis] = size_t{launch.grid[axis]} * launch.block[axis];
+    }
+    cl::Int code = cl_.clEnqueueNDRangeKernel(queue_.get(), kernels_[index].get(), 3, nullptr, global, local,
+                                              0, nullptr, event);
+    if (code != 0) check(code, "clEnqueueNDRangeKernel", artifact_.describe(launch).c_str());
+  }
+
+  void read_events(Timing* timings) {
+    cl::Ulong origin = 0;
+    for (size_t i = 0; i < events_.size(); ++i) {
+      timings[i] = {};
+      if (!events_[i]) continue;
+      cl::Ulong start = 0, end = 0;
+      cl_.clGetEventProfilingInfo(events_[i], cl::kProfilingStart, sizeof start, &start, nullptr);
+      cl_.clGetEventProfilingInfo(events_[i], cl::kProfilingEnd, sizeof end, &end, nullptr);
+      if (!origin) origin = start;
+      timings[i] = {start > origin ? start - origin : 0, end > start ? end - start : 0};
+    }
+    release_events();
+  }
+
+  void release_events() {
+    for (cl::Event& event : events_) {
+      if (event) cl_.clReleaseEvent(event);
+      event = nullptr;
+    }
+  }
+
+  static constexpr uint64_t kLeastBytes = 16;  // OpenCL has no empty buffers
+
+  const Artifact& artifact_;
+  cl::FoundDevice device_;
+  const cl::Api& cl_;
+  ProgramCache cache_;
+  uint64_t max_alloc_ = 0;
+  uint32_t compiled_ = 0, cached_ = 0;
+  // Released in the reverse order.
+  Owned<cl::Context> context_;
+  Owned<cl::Queue> queue_;
+  std::vector<Owned<cl::Mem>> memory_;
+  std::vector<cl::Mem> buffers_;  // by buffer index, in memory_
+  std::vector<Owned<cl::Program>> programs_;
+  std::vector<Owned<cl::Kernel>> kernels_;  // by launch
+  std::vector<cl::Event> events_;           // by launch, while profiling
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_opencl_backend(const Artifact& artifact, const Options& options,
+                                             Budget* budget) {
+  return std::make_unique<OpenClBackend>(artifact, options, budget);
 }
-
-void list_opencl_devices(std::vector<tw_device_info>*) {}
 
 }  // namespace tw

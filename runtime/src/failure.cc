@@ -6,7 +6,7 @@
 namespace tw {
 
 void fail(tw_status status, const char* format, ...) {
-  char text[1024];
+  char text[4096];
   va_list args;
   va_start(args, format);
   vsnprintf(text, sizeof text, format, args);
