@@ -16,7 +16,7 @@ from tilewright.lower.tir import host_lower
 from tilewright.plan import Image, Module
 from tilewright.targets.base import Code, Device, KernelCall, KernelCode, Target
 from tilewright.targets.cpu_link import link_shared
-from tilewright.targets.schedules import cpu_rules
+from tilewright.targets.schedules import cpu_prepare, cpu_rules
 
 # /proc/cpuinfo's names for the features that tell the devices apart; best device first.
 _LEVELS = {
@@ -71,7 +71,7 @@ class Cpu(Target):
 
     def prepare(self, mod: Any) -> Any:
         with self.tvm_target:
-            return cpu_rules.prepare(mod, self.device)
+            return cpu_prepare.prepare(mod, self.device)
 
     def schedule(self, mod: Any) -> Any:
         """Schedules every PrimFunc by the first rule that takes it; see schedules/cpu_rules.py."""

@@ -15,6 +15,8 @@ from rich.table import Table
 
 from tilewright.commands.run import add_session_options
 from tilewright.errors import UsageError
+from tilewright.numeric import sample_inputs
+from tilewright.runtime import Session
 
 MIN_SECONDS = 0.02  # one timing repeats the call until it lasts this long, so that the clock's resolution is no matter
 
@@ -30,8 +32,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, out: Console, err: Console) -> int:
     """Does the work."""
-    from tilewright.numeric import sample_inputs
-    from tilewright.runtime import Session
 
     if args.rounds < 1:
         raise UsageError(f"--rounds {args.rounds}: must be at least 1")
@@ -45,7 +45,8 @@ def execute(args: argparse.Namespace, out: Console, err: Console) -> int:
             runs["onnxruntime"] = lambda: rival.run(None, feeds)
         milliseconds = interleave(runs, args.rounds)
         if args.trace is not None:
-            session.profile()
+            session.enable_profile()
+            session.run(feeds)
             session.trace(args.trace)
     report: dict[str, Any] = {
         "rounds": args.rounds,

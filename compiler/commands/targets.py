@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from typing import Any
 
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tilewright.errors import UsageError
+from tilewright.runtime import devices
 from tilewright.targets import device_facts, device_names, families
 
 
@@ -41,9 +43,7 @@ def execute(args: argparse.Namespace, out: Console, err: Console) -> int:
 
 
 def _list(as_json: bool, out: Console) -> None:
-    from tilewright.runtime import devices
-
-    here = [str(device) for device in devices()]
+    here = [dataclasses.asdict(device) for device in devices()]
     if as_json:
         print(
             json.dumps({"targets": {name: dict(device_facts(name)) for name in device_names()}, "here": here}, indent=2)
@@ -55,5 +55,7 @@ def _list(as_json: bool, out: Console) -> None:
     out.print(table)
     out.print(f"\nA bare family name ({', '.join(families())}) is its generic device; cpu is this host's best level.")
     out.print("\nDevices of this machine (for --device):")
-    for line in here:
-        out.print(f"  {line}", markup=False, highlight=False)
+    for number, device in enumerate(here):
+        out.print(
+            f"  {number}  {device['backend']}: {device['name']} ({device['driver']})", markup=False, highlight=False
+        )
