@@ -12,8 +12,8 @@ setup(
             sources=sorted(glob("runtime/src/*.cc")),
             include_dirs=["runtime/include", "runtime/src"],
             depends=sorted(glob("runtime/include/tilewright/*.h") + glob("runtime/src/*.h")),
-            extra_compile_args=["-std=c++17", "-O2", "-fvisibility=hidden", "-fvisibility-inlines-hidden"],
-            extra_link_args=["-ldl", "-pthread", "-s"],
+            extra_compile_args=["-std=c++17", "-Os", "-fvisibility=hidden", "-fvisibility-inlines-hidden"],
+            extra_link_args=["-ldl", "-pthread", "-s", "-Wl,--version-script=runtime/tilewright.map"],
             language="c++",
         )
     ]
