@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+
 from tilewright import artifact_tables as tables
 from tilewright.errors import ArtifactError, TilewrightError
 from tilewright.plan import ARENA_ALIGNMENT, Plan
@@ -216,9 +217,7 @@ def _segments(data: memoryview) -> dict[int, memoryview]:
         kind, flags, offset, nbytes, crc, _ = _SEGMENT.unpack_from(data, header_bytes + index * stride)
         name = _NAMES.get(kind, f"number {kind}")
         if offset % PAGE or offset < end or offset + nbytes > len(data) or any(data[end:offset]):
-            raise ArtifactError(
-                f"damaged artifact: {name} segment out of place, or padding before it not zero"
-            )
+            raise ArtifactError(f"damaged artifact: {name} segment out of place, or padding before it not zero")
         if zlib.crc32(data[offset : offset + nbytes]) != crc:
             raise ArtifactError(f"damaged artifact: checksum of the {name} segment does not match")
         if kind in segments or (kind not in _NAMES and flags & _REQUIRED):
@@ -238,9 +237,7 @@ def _encode_selftest(plan: Plan, selftest: Selftest) -> list[bytes]:
             tensor = given.get(buffer.name)
             if tensor is None or tensor.shape != buffer.shape or tensor.dtype != np.dtype(buffer.dtype):
                 found = "nothing" if tensor is None else f"{tensor.dtype} {tensor.shape}"
-                raise ArtifactError(
-                    f"self-test {buffer.name}: {found} given, {buffer.dtype} {buffer.shape} needed"
-                )
+                raise ArtifactError(f"self-test {buffer.name}: {found} given, {buffer.dtype} {buffer.shape} needed")
             offset = tables.align(size, TENSOR_ALIGNMENT)
             parts += [bytes(offset - size), np.ascontiguousarray(tensor).tobytes()]
             size = offset + buffer.nbytes

@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+
 from tilewright.errors import ArtifactError
 from tilewright.plan import ARENA_ALIGNMENT, COPY, Buffer, BufferKind, Image, Launch, Module, Plan
 
