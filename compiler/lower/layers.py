@@ -19,21 +19,28 @@ from tvm.ir import Call
 
 from tilewright.lower.extract import var_name
 
-_END = "#"  # ends a layer's name in a binding's name; Relax appends digits to make names unique
-_DOT = "\x1f"  # stands for "." in a binding's name, where Relax would put "_"
+_END = "_z"  # ends a layer's name in a binding's name; Relax appends digits to make names unique
 ORIGIN = "tilewright.origin"  # attribute of a PrimFunc: one line an operator, "operator<tab>ONNX node"
 MAX_NAMED = 4  # operators in a kernel's name; long chains stay readable
 
 
 def binding_hint(layer: str) -> str:
-    """What to name a Relax binding that was made for an ONNX node of this name."""
-    return layer.replace(".", _DOT) + _END
+    """What to name a Relax binding that was made for an ONNX node of this name.
+
+    Kernels take over names of bindings for their parameters, so it must be an identifier in C: bytes other than letters
+    and digits become ``_`` and two hexadecimal digits.
+    """
+    escaped = "".join(chr(b) if chr(b).isalnum() and b < 128 else f"_{b:02x}" for b in layer.encode())
+    return f"n{escaped}{_END}"
 
 
 def layer_of(binding: str) -> str | None:
     """The ONNX node that a binding of this name was made for; None for names that Relax made up."""
-    layer, end, _ = binding.rpartition(_END)
-    return layer.replace(_DOT, ".") if end else None
+    escaped, end, _ = binding.rpartition(_END)
+    if not end or not escaped.startswith("n"):
+        return None
+    data = re.sub(rb"_([0-9a-f]{2})", lambda match: bytes([int(match[1], 16)]), escaped[1:].encode())
+    return data.decode()
 
 
 @dataclass(frozen=True)

@@ -36,8 +36,10 @@ def test_long_chains_get_a_short_name() -> None:
     assert Origin(("add",) * 9).name == "add_add_add_add_etc"
 
 
-@pytest.mark.parametrize("layer", ["conv1", "/f/f.0/Conv", "a#1", ""])
+@pytest.mark.parametrize("layer", ["conv1", "/f/f.0/Conv", "1_z", "Faltung übers Bild", ""])
 def test_layer_names_survive_in_binding_names(layer: str) -> None:
+    assert binding_hint(layer).isidentifier()
+    assert binding_hint(layer).isascii()
     assert layer_of(binding_hint(layer)) == layer
     assert layer_of(binding_hint(layer) + "12") == layer
 
