@@ -100,7 +100,6 @@ class Cpu(Target):
         facts = self.device.facts
         image = Image("elf", facts["arch"], tuple(facts["features"]), "", shared)
         code = {
-            name: KernelCode((KernelCall(name, 0, tuple(range(len(func.params)))),), source=func.script())
-            for name, func in kernels.items()
+            name: KernelCode((KernelCall(name, 0, tuple(range(len(func.params)))),)) for name, func in kernels.items()
         }
         return Code(code, (Module("kernels", (image,)),), lowered.scratch_bytes)

@@ -6,16 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from tilewright.targets.base import Device
+from tilewright.targets.schedules.cpu_conv import conv2d_rule
 from tilewright.targets.schedules.cpu_fallback import fallback
+from tilewright.targets.schedules.cpu_window import window_rule
 
 Rule = Callable[[Any, Device], Any]  # (PrimFunc, device) -> PrimFunc, or None for "not mine"
 
-RULES: tuple[Rule, ...] = (fallback,)
-
-
-def prepare(mod: Any, device: Device) -> Any:
-    """Relax rewrites before legalisation."""
-    return mod
+RULES: tuple[Rule, ...] = (conv2d_rule, window_rule, fallback)
 
 
 def schedule(func: Any, device: Device) -> Any:

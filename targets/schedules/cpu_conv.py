@@ -1,0 +1,247 @@
+"""Dense 2-D convolution, NHWC, any kernel size, stride, padding and dilation.
+
+A tile of neighbouring output pixels x vectors of output channels stays in registers through the whole reduction;
+weights are packed [panel][kernel row][kernel column][input channel][channel in panel], so they stream. Padding is free:
+rows outside the image are left out of the kernel-row loop's bounds, and tiles that touch the left or right border are
+generated apart, with the multiplications that would meet padding left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tvm import te, tirx
+
+from tilewright.targets.base import Device
+from tilewright.targets.schedules.cpu_fallback import PARALLEL_WORK
+from tilewright.targets.schedules.cpu_fused import Fused, mark, take_apart
+from tilewright.targets.schedules.cpu_ir import PARALLEL, SERIAL, RegisterTile, i64, i64s, loop, ramp, sequence
+from tilewright.targets.schedules.cpu_spatial import Window, store_tile
+from tilewright.targets.schedules.cpu_tile import Core, best_tile
+
+
+@dataclass(frozen=True)
+class Conv2d:
+    """A convolution and its tile: ``panel`` output channels are packed together, ``rows`` pixels share registers."""
+
+    window: Window
+    channels: int
+    out_channels: int
+    panel: int = 0
+    rows: int = 0
+
+    @property
+    def depth(self) -> int:
+        """Multiplications for one output."""
+        return self.window.kernel_height * self.window.kernel_width * self.channels
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether pixels map to pixels in order, so that the image is one long row."""
+        w = self.window
+        return (
+            (w.kernel_height, w.kernel_width, w.stride_h, w.stride_w) == (1, 1, 1, 1)
+            and (w.pad_top, w.pad_left) == (0, 0)
+            and (w.out_height, w.out_width) == (w.height, w.width)
+        )
+
+    def tiled(self, core: Core) -> Conv2d:
+        """The same convolution with its register tile chosen."""
+        w = self.window
+        row = w.batch * w.out_height * w.out_width if self.is_pointwise else w.out_width
+        tile = best_tile(row, self.out_channels, self.depth, core)
+        return replace(self, panel=tile.vectors * core.lanes, rows=tile.rows)
+
+
+def pack_weights(weights: npt.NDArray[np.generic], panel: int) -> npt.NDArray[np.generic]:
+    """OIHW weights as [panel][kernel row, kernel column, input channel][channel in panel], padded with zeros."""
+    out_channels, channels, height, width = weights.shape
+    panels = -(-out_channels // panel)
+    packed = np.zeros((panels * panel, height * width * channels), weights.dtype)
+    packed[:out_channels] = weights.transpose(0, 2, 3, 1).reshape(out_channels, -1)
+    return np.ascontiguousarray(packed.reshape(panels, panel, -1).transpose(0, 2, 1))
+
+
+def conv2d(conv: Conv2d, dtype: str = "float32") -> Any:
+    """The PrimFunc (input NHWC, packed weights, output NHWC) that the rule of this file recognises after fusion."""
+    c, w = conv, conv.window
+    panels = -(-c.out_channels // c.panel)
+    data = te.placeholder(i64s(w.batch, w.height, w.width, c.channels), dtype, "data")
+    weight = te.placeholder(i64s(panels, c.depth, c.panel), dtype, "weight")
+    i = te.reduce_axis((i64(0), i64(w.kernel_height)), "i")
+    j = te.reduce_axis((i64(0), i64(w.kernel_width)), "j")
+    k = te.reduce_axis((i64(0), i64(c.channels)), "k")
+
+    def element(n: Any, y: Any, x: Any, o: Any) -> Any:
+        value, inside = data[n, w.row(y, i), w.column(x, j), k], w.inside(y, x, i, j)
+        if inside is not None:
+            value = tirx.if_then_else(inside, value, tirx.const(0, dtype))
+        step = (i * w.kernel_width + j) * c.channels + k
+        return te.sum(value * weight[o // c.panel, step, o % c.panel], axis=[i, j, k])
+
+    shape = i64s(w.batch, w.out_height, w.out_width, c.out_channels)
+    result = te.compute(shape, element, name="conv2d", attrs=mark("conv2d", **asdict(conv)))
+    return te.create_prim_func([data, weight, result]).with_attr("op_pattern", 4)
+
+
+def conv2d_rule(func: Any, device: Device) -> Any:
+    """Schedules a fused ``conv2d`` of this file."""
+    fused = take_apart(func, "conv2d")
+    if fused is None or len(fused.operands) != 2:
+        return None
+    conv = Conv2d(**{**fused.parameters, "window": Window(**fused.parameters["window"])})
+    return fused.finish(_Emitter(fused, conv, Core.of(device)).body())
+
+
+@dataclass(frozen=True)
+class _Emitter:
+    fused: Fused
+    conv: Conv2d
+    core: Core
+
+    def body(self) -> Any:
+        return self._pointwise() if self.conv.is_pointwise else self._general()
+
+    # -- loop orders
+
+    def _panels(self) -> tuple[int, int]:
+        """Full panels, and channels in the last, incomplete one."""
+        return divmod(self.conv.out_channels, self.conv.panel)
+
+    def _nest(self, rows: int, row_body: Callable[[Any, Any, int], Any]) -> list[Any]:
+        """Loops over ``rows`` and panels around ``row_body(row, panel, channels)``; the order keeps more in cache."""
+        c, w = self.conv, self.conv.window
+        full, rest = self._panels()
+        work = w.out_height * w.out_width * w.batch * c.out_channels * c.depth // (2 * self.core.lanes)
+        kind = PARALLEL if work >= PARALLEL_WORK else SERIAL
+        if 4 * c.depth * c.out_channels <= self.core.l2_bytes // 2 or full <= 1:
+
+            def one_row(row: Any) -> Any:
+                parts = [loop(full, lambda panel: row_body(row, panel, c.panel), name="panel")] if full else []
+                if rest:
+                    parts.append(row_body(row, i64(full), rest))
+                return sequence(parts)
+
+            return [loop(rows, one_row, kind if rows > 1 else SERIAL, "row")]
+        parts = [
+            loop(full, lambda panel: loop(rows, lambda row: row_body(row, panel, c.panel), name="row"), kind, "panel")
+        ]
+        if rest:
+            parts.append(loop(rows, lambda row: row_body(row, i64(full), rest), kind if rows > 1 else SERIAL, "row"))
+        return parts
+
+    def _pointwise(self) -> Any:
+        c, w = self.conv, self.conv.window
+        pixels = w.batch * w.height * w.width
+        full, rest = divmod(pixels, c.rows)
+
+        def tile_at(first: Any, size: int, panel: Any, channels: int) -> Any:
+            def x(row: int, step: Any) -> Any:
+                return self._load(i64(0), i64(0), i64(0), (first + row) * c.channels + step)
+
+            def position(row: int) -> list[Any]:
+                pixel = first + row
+                return [
+                    tirx.floordiv(pixel, w.height * w.width) if w.batch > 1 else i64(0),
+                    tirx.floormod(tirx.floordiv(pixel, w.width), w.height),
+                    tirx.floormod(pixel, w.width),
+                ]
+
+            def reduce(tile: RegisterTile) -> list[Any]:
+                return [
+                    loop(
+                        c.channels,
+                        lambda k: tile.multiply_add([x(r, k) for r in range(size)], self._weights(tile, panel, k)),
+                        name="k",
+                    )
+                ]
+
+            return self._tile(size, panel, channels, reduce, position)
+
+        parts = []
+        if full:
+            parts += self._nest(full, lambda t, panel, width: tile_at(t * c.rows, c.rows, panel, width))
+        if rest:
+            parts += self._nest(1, lambda t, panel, width: tile_at(i64(full * c.rows), rest, panel, width))
+        return sequence(parts)
+
+    def _general(self) -> Any:
+        c, w = self.conv, self.conv.window
+
+        def row(index: Any, panel: Any, channels: int) -> Any:
+            image, y = tirx.floordiv(index, w.out_height), tirx.floormod(index, w.out_height)
+
+            def group(start: int, size: int, count: int) -> Any:
+                return loop(
+                    count,
+                    lambda t: self._row_tile(image, y, start + t * c.rows, start, size, panel, channels),
+                    name="column",
+                )
+
+            return sequence([group(*columns) for columns in w.column_groups(c.rows)])
+
+        return sequence(self._nest(w.batch * w.out_height, row))
+
+    # -- one tile
+
+    def _row_tile(self, image: Any, y: Any, x: Any, start: int, size: int, panel: Any, channels: int) -> Any:
+        """Output pixels ``x .. x + size`` of row ``y``; ``start`` is the first x that this code runs for."""
+        c, w = self.conv, self.conv.window
+        low, high = w.rows_met(y)
+
+        def reduce(tile: RegisterTile) -> list[Any]:
+            def kernel_row(k: Any) -> Any:
+                i = k + low
+                base = i * (w.kernel_width * c.channels)
+
+                def steps(count: int, j: int) -> Any:
+                    live = [w.meets(start + p)[j] for p in range(size)]
+
+                    def step(s: Any) -> Any:
+                        scalars = [
+                            self._load(image, w.row(y, i), w.column(x + p, j), s) if live[p] else None
+                            for p in range(size)
+                        ]
+                        return tile.multiply_add(scalars, self._weights(tile, panel, base + j * c.channels + s))
+
+                    return loop(count, step, name="k")
+
+                if w.is_inner(start, size) and w.dilation_w == 1:  # neighbours in the row are neighbours in memory
+                    return steps(w.kernel_width * c.channels, 0)
+                columns = [
+                    steps(c.channels, j)
+                    for j in range(w.kernel_width)
+                    if any(w.meets(start + p)[j] for p in range(size))
+                ]
+                return sequence(columns) if columns else tirx.Evaluate(0)
+
+            return [loop(high - low, kernel_row, name="i")]
+
+        return self._tile(size, panel, channels, reduce, lambda p: [image, y, x + p])
+
+    def _load(self, *indices: Any) -> Any:
+        return tirx.BufferLoad(self.fused.operands[0], list(indices))
+
+    def _weights(self, tile: RegisterTile, panel: Any, step: Any) -> list[Any]:
+        weight = self.fused.operands[1]
+        return [
+            tirx.BufferLoad(weight, [panel, step, ramp(i64(v * tile.lanes), tile.lanes)]) for v in range(tile.vectors)
+        ]
+
+    def _tile(
+        self,
+        size: int,
+        panel: Any,
+        channels: int,
+        reduce: Callable[[RegisterTile], list[Any]],
+        position: Callable[[int], list[Any]],
+    ) -> Any:
+        lanes = self.core.lanes
+        tile = RegisterTile.make(size, -(-channels // lanes), lanes)
+        return sequence(
+            [*tile.fill(0.0), *reduce(tile), *store_tile(self.fused, tile, panel * self.conv.panel, channels, position)]
+        )

@@ -1,0 +1,84 @@
+"""Relax rewrites of the cpu family: channels last, and operators with constant weights become templates of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tvm import relax
+from tvm.ir import GenericConst
+
+from tilewright.targets.base import Device
+from tilewright.targets.schedules.cpu_conv import Conv2d, conv2d, pack_weights
+from tilewright.targets.schedules.cpu_layout import channels_last, constant, rewrite_main, shape_of
+from tilewright.targets.schedules.cpu_spatial import Window
+from tilewright.targets.schedules.cpu_tile import Core
+from tilewright.targets.schedules.cpu_window import average_pool, depthwise, max_pool, pack_depthwise
+
+
+def prepare(mod: Any, device: Device) -> Any:
+    """Rewrites ``main``; what has no template is left for Relax's own lowering."""
+    mod = channels_last(mod)
+    return rewrite_main(mod, _TemplateRewriter(mod, Core.of(device)))
+
+
+@relax.expr_functor.mutator
+class _TemplateRewriter(relax.PyExprMutator):  # type: ignore[misc]
+    def __init__(self, mod: Any, core: Core) -> None:
+        super().__init__(mod)
+        self.core = core
+
+    def visit_call_(self, call: Any) -> Any:
+        call = self.visit_expr_post_order(call)
+        template = _TEMPLATES.get(getattr(call.op, "name", ""))
+        new = template(self, call) if template is not None else None
+        return call if new is None else new
+
+    def emit(self, function: Any, name: str, args: list[Any], like: Any) -> Any:
+        return relax.call_tir(self.builder_.add_func(function, name), args, out_ty=like.ty)
+
+
+def _conv2d(rewriter: _TemplateRewriter, call: Any) -> Any:
+    data, weight = call.args
+    attrs = call.attrs
+    layouts = (str(attrs.data_layout), str(attrs.kernel_layout), str(attrs.out_layout))
+    if layouts != ("NHWC", "OIHW", "NHWC") or not isinstance(weight, GenericConst) or not _is_f32(data, weight, call):
+        return None
+    array = weight.value.numpy()
+    window = _window(data, call, array.shape[2:], attrs)
+    channels, out_channels, groups = shape_of(data)[3], array.shape[0], int(attrs.groups)
+    if groups == 1:
+        conv = Conv2d(window, channels, out_channels).tiled(rewriter.core)
+        return rewriter.emit(conv2d(conv), "conv2d", [data, constant(pack_weights(array, conv.panel))], call)
+    if groups == channels == out_channels:
+        return rewriter.emit(depthwise(window, channels), "depthwise", [data, constant(pack_depthwise(array))], call)
+    return None
+
+
+def _pool(rewriter: _TemplateRewriter, call: Any) -> Any:
+    (data,) = call.args
+    attrs = call.attrs
+    if (str(attrs.layout), str(attrs.out_layout)) != ("NHWC", "NHWC") or bool(attrs.ceil_mode) or not _is_f32(data):
+        return None
+    window, channels = _window(data, call, attrs.pool_size, attrs), shape_of(data)[3]
+    if call.op.name == "relax.nn.max_pool2d":
+        return rewriter.emit(max_pool(window, channels), "max_pool", [data], call)
+    return rewriter.emit(average_pool(window, channels, bool(attrs.count_include_pad)), "average_pool", [data], call)
+
+
+def _is_f32(*exprs: Any) -> bool:
+    return all(str(expr.ty.dtype) == "float32" for expr in exprs)
+
+
+def _window(data: Any, result: Any, kernel: Any, attrs: Any) -> Window:
+    batch, height, width, _ = shape_of(data)
+    _, out_height, out_width, _ = shape_of(result)
+    sizes = (*kernel, *attrs.strides, *attrs.dilation, attrs.padding[0], attrs.padding[1])
+    return Window(batch, height, width, out_height, out_width, *(int(size) for size in sizes))
+
+
+_TEMPLATES: Mapping[str, Callable[[_TemplateRewriter, Any], Any]] = {
+    "relax.nn.conv2d": _conv2d,
+    "relax.nn.max_pool2d": _pool,
+    "relax.nn.avg_pool2d": _pool,
+}
