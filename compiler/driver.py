@@ -19,7 +19,7 @@ from tilewright.recipe import RecipeLike, load_recipe
 from tilewright.targets import resolve
 from tilewright.targets.base import Target
 
-PHASES = ("normalise", "import", "prepare", "fuse", "schedule", "codegen", "plan")
+PHASES = ("start", "normalise", "import", "prepare", "fuse", "schedule", "codegen", "plan")
 
 ModelLike = str | os.PathLike[str] | onnx.ModelProto | ir.Model
 
@@ -56,6 +56,7 @@ def compile(
 
     settings = load_recipe(recipe)
     chosen = resolve(target, settings.precision) if isinstance(target, str) else target
+    observe("start", str)
     graph = frontend.load(model, shapes or {})
     observe("normalise", lambda: onnx.printer.to_text(ir.to_proto(graph)))
     with fast_tvmscript():

@@ -50,7 +50,7 @@ def execute(args: argparse.Namespace, out: Console, err: Console) -> int:
     if not args.output.parent.is_dir():
         raise UsageError(f"no such folder: {args.output.parent}")
     phases = Phases(None if args.json else err, args.verbose, args.dump)
-    with phases.show(f"compiling {args.model.name}", total=7 + args.verify):
+    with phases.show(f"compiling {args.model.name}", total=8 + args.verify):
         import msgspec
 
         from tilewright.driver import compile
