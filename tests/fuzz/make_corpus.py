@@ -1,0 +1,60 @@
+"""Writes the seeds of the loader's fuzzer: small artifacts that between them use every table and segment.
+
+    python tests/fuzz/make_corpus.py        rewrites tests/fuzz/corpus
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from tilewright.artifact import Artifact, Selftest
+from tilewright.plan import COPY, Buffer, BufferKind, Image, Launch, Module, Plan
+
+CORPUS = Path(__file__).with_name("corpus")
+
+
+def seeds() -> dict[str, Artifact]:
+    """Artifacts by file name."""
+    x = np.arange(4, dtype=np.float32)
+    source = b"__kernel void k(__global const float* x, __global float* y) {}"
+    float4 = Buffer("x", BufferKind.INPUT, "float32", (4,))
+    output = Buffer("y", BufferKind.OUTPUT, "float32", (4,))
+    arena = Buffer("t", BufferKind.ARENA, "float32", (2, 2), 256)
+    weights = Buffer("w", BufferKind.CONSTANT, "float32", (4,), 0, x)
+    mask = Buffer("m", BufferKind.CONSTANT, "bool", (1, 3), 0, np.array([[True, False, True]]))
+    buffers = (float4, output, arena, weights, mask)
+    opencl = Image("opencl", "", ("cl_khr_fp16",), "-cl-std=CL1.2", source)
+    elf = [Image("elf", arch, ("avx2", "fma"), "", b"\x7fELF" + arch.encode()) for arch in ("x86_64", "aarch64")]
+    cuda = [Image("cubin", "sm_87", (), "", b"cubin"), Image("ptx", "sm_53", (), "", b".version 6.0")]
+    copies = (Launch("copy", COPY, (0, 2)), Launch("copy", COPY, (2, 1), layers=("Identity_0",)))
+    launches = (
+        Launch("k", 0, (0, 3, 2), (7, 1, 1), (64, 2, 1), ("conv1", "relu1")),
+        Launch("k", 1, (2, 4, 1), layers=("gemm",)),
+    )
+    test = Selftest({"x": x}, {"y": x}, 1e-5)
+    empty = Buffer("e", BufferKind.INPUT, "int64", (0, 3))
+    scalar = Buffer("s", BufferKind.OUTPUT, "float16", ())
+    return {
+        "copy.tw": Artifact(Plan("cpu", "cpu", buffers[:3], (0,), (1,), copies, (), 512), {"a": [1, "é"]}, test),
+        "empty.tw": Artifact(Plan("cpu", "cpu", (), (), (), (), (), 0)),
+        "shapes.tw": Artifact(Plan("cpu", "cpu", (empty, scalar), (0,), (1,), (), (), 0, 64)),
+        "opencl.tw": Artifact(
+            Plan("mali-g78", "opencl", buffers, (0,), (1,), launches, (Module("a", (opencl,)),) * 2, 512), {}, test
+        ),
+        "images.tw": Artifact(
+            Plan(
+                "cpu-avx2", "cpu", buffers, (0,), (1,), launches,
+                (Module("cpu", tuple(elf)), Module("cuda", tuple(cuda))), 512, 4096,
+            ),
+            {"report": {"conv1": "f32"}},
+        ),
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    CORPUS.mkdir(exist_ok=True)
+    for name, artifact in seeds().items():
+        artifact.save(CORPUS / name)
+        print(name, (CORPUS / name).stat().st_size, "bytes")
