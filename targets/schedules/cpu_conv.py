@@ -17,10 +17,9 @@ import numpy.typing as npt
 from tvm import te, tirx
 
 from tilewright.targets.base import Device
-from tilewright.targets.schedules.cpu_fallback import PARALLEL_WORK
 from tilewright.targets.schedules.cpu_fused import Fused, mark, take_apart
-from tilewright.targets.schedules.cpu_ir import PARALLEL, SERIAL, RegisterTile, i64, i64s, loop, ramp, sequence
-from tilewright.targets.schedules.cpu_spatial import Window, store_tile
+from tilewright.targets.schedules.cpu_ir import RegisterTile, i64, i64s, loop, ramp, sequence
+from tilewright.targets.schedules.cpu_spatial import Window, panel_nest, store_tile
 from tilewright.targets.schedules.cpu_tile import Core, best_tile
 
 
@@ -106,33 +105,10 @@ class _Emitter:
     def body(self) -> Any:
         return self._pointwise() if self.conv.is_pointwise else self._general()
 
-    # -- loop orders
-
-    def _panels(self) -> tuple[int, int]:
-        """Full panels, and channels in the last, incomplete one."""
-        return divmod(self.conv.out_channels, self.conv.panel)
-
     def _nest(self, rows: int, row_body: Callable[[Any, Any, int], Any]) -> list[Any]:
-        """Loops over ``rows`` and panels around ``row_body(row, panel, channels)``; the order keeps more in cache."""
         c, w = self.conv, self.conv.window
-        full, rest = self._panels()
-        work = w.out_height * w.out_width * w.batch * c.out_channels * c.depth // (2 * self.core.lanes)
-        kind = PARALLEL if work >= PARALLEL_WORK else SERIAL
-        if 4 * c.depth * c.out_channels <= self.core.l2_bytes // 2 or full <= 1:
-
-            def one_row(row: Any) -> Any:
-                parts = [loop(full, lambda panel: row_body(row, panel, c.panel), name="panel")] if full else []
-                if rest:
-                    parts.append(row_body(row, i64(full), rest))
-                return sequence(parts)
-
-            return [loop(rows, one_row, kind if rows > 1 else SERIAL, "row")]
-        parts = [
-            loop(full, lambda panel: loop(rows, lambda row: row_body(row, panel, c.panel), name="row"), kind, "panel")
-        ]
-        if rest:
-            parts.append(loop(rows, lambda row: row_body(row, i64(full), rest), kind if rows > 1 else SERIAL, "row"))
-        return parts
+        work = w.batch * w.out_height * w.out_width * c.out_channels * c.depth
+        return panel_nest(rows, c.out_channels, c.panel, 4 * c.depth * c.out_channels, work, self.core, row_body)
 
     def _pointwise(self) -> Any:
         c, w = self.conv, self.conv.window

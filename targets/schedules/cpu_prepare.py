@@ -11,6 +11,7 @@ from tvm.ir import GenericConst
 from tilewright.targets.base import Device
 from tilewright.targets.schedules.cpu_conv import Conv2d, conv2d, pack_weights
 from tilewright.targets.schedules.cpu_layout import channels_last, constant, rewrite_main, shape_of
+from tilewright.targets.schedules.cpu_matmul import Matmul, dense, matmul, pack_matrix
 from tilewright.targets.schedules.cpu_spatial import Window
 from tilewright.targets.schedules.cpu_tile import Core
 from tilewright.targets.schedules.cpu_window import average_pool, depthwise, max_pool, pack_depthwise
@@ -66,6 +67,22 @@ def _pool(rewriter: _TemplateRewriter, call: Any) -> Any:
     return rewriter.emit(average_pool(window, channels, bool(attrs.count_include_pad)), "average_pool", [data], call)
 
 
+def _matmul(rewriter: _TemplateRewriter, call: Any) -> Any:
+    left, right = call.args
+    if not _is_f32(left, right, call) or min(len(shape_of(left)), len(shape_of(right))) < 2:
+        return None
+    *batch, rows, depth = shape_of(left)
+    *other, _, columns = shape_of(right)
+    if 0 in shape_of(call) or depth == 0 or shape_of(call) != (*batch, rows, columns):
+        return None  # the left operand would have to broadcast
+    if isinstance(right, GenericConst) and not other:
+        shape = Matmul.tiled(batch, (), rows, depth, columns, rewriter.core)
+        packed = constant(pack_matrix(right.value.numpy(), shape.panel))
+        return rewriter.emit(dense(shape), "dense", [left, packed], call)
+    shape = Matmul.tiled(batch, other, rows, depth, columns, rewriter.core)
+    return rewriter.emit(matmul(shape), "matmul", [left, right], call)
+
+
 def _is_f32(*exprs: Any) -> bool:
     return all(str(expr.ty.dtype) == "float32" for expr in exprs)
 
@@ -78,6 +95,7 @@ def _window(data: Any, result: Any, kernel: Any, attrs: Any) -> Window:
 
 
 _TEMPLATES: Mapping[str, Callable[[_TemplateRewriter, Any], Any]] = {
+    "relax.matmul": _matmul,
     "relax.nn.conv2d": _conv2d,
     "relax.nn.max_pool2d": _pool,
     "relax.nn.avg_pool2d": _pool,

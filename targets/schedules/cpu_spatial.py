@@ -1,4 +1,4 @@
-"""What convolution and pooling share: where a window meets the image, and how a finished tile is stored."""
+"""What the templates share: where a window meets the image, loop orders around tiles, how a tile is stored."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 
 from tvm import tirx
 
+from tilewright.targets.schedules.cpu_fallback import PARALLEL_WORK
 from tilewright.targets.schedules.cpu_fused import Fused
-from tilewright.targets.schedules.cpu_ir import VECTORIZED, RegisterTile, i64, loop
+from tilewright.targets.schedules.cpu_ir import PARALLEL, SERIAL, VECTORIZED, RegisterTile, i64, loop, sequence
+from tilewright.targets.schedules.cpu_tile import Core
 
 
 @dataclass(frozen=True)
@@ -101,3 +103,46 @@ def store_tile(
 
             stores.append(loop(width, one, VECTORIZED, "lane") if width > 1 else one(i64(0)))
     return stores
+
+
+def parallel_if(multiplications: int, core: Core) -> Any:
+    """The kind of a kernel's outer loop: parallel where that is worth starting the pool."""
+    return PARALLEL if multiplications // core.lanes >= PARALLEL_WORK // 4 else SERIAL
+
+
+def panel_nest(
+    rows: int,
+    columns: int,
+    panel: int,
+    weight_bytes: int,
+    multiplications: int,
+    core: Core,
+    body: Callable[[Any, Any, int], Any],
+) -> list[Any]:
+    """Loops over ``rows`` and panels of packed weights around ``body(row, panel, columns in the panel)``.
+
+    Rows run outside while all weights stay in L2; else panels do, so that each weight is fetched once.
+    """
+    full, rest = divmod(columns, panel)
+    kind = parallel_if(multiplications, core)
+    if rows > 1 and (2 * weight_bytes <= core.l2_bytes or full <= 1):
+
+        def one_row(row: Any) -> Any:
+            parts = [loop(full, lambda p: body(row, p, panel), name="panel")] if full else []
+            return sequence([*parts, body(row, i64(full), rest)] if rest else parts)
+
+        return [loop(rows, one_row, kind, "row")]
+    parts = []
+    if full:
+        parts.append(
+            loop(
+                full,
+                lambda p: loop(rows, lambda row: body(row, p, panel), name="row"),
+                kind if full > 1 else SERIAL,
+                "panel",
+            )
+        )
+    if rest:
+        tail = kind if rows > 1 and not full else SERIAL
+        parts.append(loop(rows, lambda row: body(row, i64(full), rest), tail, "row"))
+    return parts

@@ -14,10 +14,9 @@ import numpy.typing as npt
 from tvm import te, tirx
 
 from tilewright.targets.base import Device
-from tilewright.targets.schedules.cpu_fallback import PARALLEL_WORK
 from tilewright.targets.schedules.cpu_fused import Fused, mark, take_apart
-from tilewright.targets.schedules.cpu_ir import PARALLEL, SERIAL, RegisterTile, i64, i64s, loop, ramp, sequence
-from tilewright.targets.schedules.cpu_spatial import Window, store_tile
+from tilewright.targets.schedules.cpu_ir import SERIAL, RegisterTile, i64, i64s, loop, ramp, sequence
+from tilewright.targets.schedules.cpu_spatial import Window, parallel_if, store_tile
 from tilewright.targets.schedules.cpu_tile import Core
 
 _DTYPE = "float32"
@@ -135,7 +134,7 @@ class _Emitter:
         w = self.window
         rows, vectors = self._tile()
         work = w.batch * w.out_height * w.out_width * w.kernel_height * w.kernel_width * self.channels
-        kind = PARALLEL if work // self.core.lanes >= PARALLEL_WORK // 4 else SERIAL
+        kind = parallel_if(work, self.core)
 
         def row(index: Any) -> Any:
             image, y = tirx.floordiv(index, w.out_height), tirx.floormod(index, w.out_height)
