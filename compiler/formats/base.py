@@ -1,10 +1,10 @@
 """The three parts of a weight format, and what they produce.
 
 A weight tensor is seen as a matrix [rows, columns]: rows are output channels, columns are everything that one output
-channel multiplies. A layout keeps some of its elements as a smaller payload matrix with the same rows, plus index arrays;
-a codec turns the payload into packed arrays; a storage turns arrays into bytes.
+channel multiplies. A layout keeps some of its elements as a smaller payload matrix with the same rows, plus index
+arrays; a codec turns the payload into packed arrays; a storage turns arrays into bytes.
 
-Every part is a small frozen object, made from a spec such as ``block_sparse(4,4)``, ``int4(group=32)`` or ``astc(6,6)``.
+Every part is a small frozen object, made from a spec such as ``block_sparse(4,4)`` or ``int4(group=32)``.
 """
 
 from __future__ import annotations
