@@ -28,7 +28,7 @@ def schedule(func: Any, limits: GpuLimits) -> Any:
 
 def bind_rest(sch: Any, limits: GpuLimits) -> None:
     """Inlines or binds every stage that is not bound yet."""
-    inline_spatial(sch, keep=_is_bound)
+    inline_spatial(sch, keep=lambda sch, block_rv: _is_bound(sch, block_rv) or _feeds_bound(sch, block_rv))
     for block_rv in stages(sch):
         if not _is_bound(sch, block_rv):
             bind_stage(sch, block_rv, limits)
@@ -70,3 +70,7 @@ def _keep_in_register(sch: Any, block_rv: Any, thread: Any) -> None:
     """Accumulates in private memory and stores once."""
     for index in range(len(sch.get(block_rv).writes)):
         sch.reverse_compute_at(sch.cache_write(block_rv, index, "local"), thread, preserve_unit_loops=True)
+
+
+def _feeds_bound(sch: Any, block_rv: Any) -> bool:
+    return any(_is_bound(sch, consumer) for consumer in sch.get_consumers(block_rv))

@@ -10,12 +10,12 @@ from tvm import tirx
 
 from tilewright.errors import Problem, UnsupportedError
 from tilewright.lower.tir import buffer_bytes, device_lower
-from tilewright.targets.schedules import gpu_fallback
+from tilewright.targets.schedules import gpu_fallback, gpu_tile
 from tilewright.targets.schedules.gpu_common import GpuLimits, NotApplicable, nodes
 
 Rule = Callable[[Any, GpuLimits], Any]  # (PrimFunc, limits) -> s_tir.Schedule; raises NotApplicable
 
-RULES: tuple[tuple[str, Rule], ...] = (("fallback", gpu_fallback.schedule),)
+RULES: tuple[tuple[str, Rule], ...] = (("tile", gpu_tile.schedule), ("fallback", gpu_fallback.schedule))
 
 
 def schedule(mod: Any, target: Any, limits: GpuLimits) -> Any:
