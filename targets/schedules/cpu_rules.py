@@ -8,6 +8,7 @@ from typing import Any
 from tilewright.targets.base import Device
 from tilewright.targets.schedules.cpu_conv import conv2d_rule
 from tilewright.targets.schedules.cpu_fallback import fallback
+from tilewright.targets.schedules.cpu_math import expand_math
 from tilewright.targets.schedules.cpu_matmul import matmul_rule
 from tilewright.targets.schedules.cpu_window import window_rule
 
@@ -17,9 +18,9 @@ RULES: tuple[Rule, ...] = (conv2d_rule, window_rule, matmul_rule, fallback)
 
 
 def schedule(func: Any, device: Device) -> Any:
-    """Schedules one PrimFunc by the first rule that takes it; attributes are kept."""
+    """Schedules one PrimFunc by the first rule that takes it."""
     for rule in RULES:
         scheduled = rule(func, device)
         if scheduled is not None:
-            return scheduled
+            return expand_math(scheduled)
     raise AssertionError("the last rule takes everything")
