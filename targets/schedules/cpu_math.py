@@ -1,7 +1,8 @@
-"""exp, tanh, sigmoid and erf in float32 as plain arithmetic, so that they vectorise; libm's take one element at a time.
+"""exp, tanh, sigmoid and erf in float32 as plain arithmetic, which vectorises; libm takes one element at a time.
 
-Exact where it matters: exp(-inf) = 0, exp(inf) = inf, gradual underflow, NaN stays NaN. Elsewhere within a few units in the
-last place; the tests measure it over the whole range. Polynomials are interpolations at Chebyshev nodes, made at import.
+Exact where it matters: exp(-inf) = 0, exp(inf) = inf, gradual underflow, NaN stays NaN. Elsewhere within a few units in
+the last place; the tests measure it over the whole range. Polynomials are interpolations at Chebyshev nodes, made at
+import.
 """
 
 from __future__ import annotations
