@@ -14,7 +14,7 @@ from tvm import relax, tirx
 from tilewright.errors import UsageError
 from tilewright.lower.tir import DeviceFunction, device_lower
 from tilewright.targets.base import Code, Device, KernelCall, KernelCode, Target
-from tilewright.targets.schedules import gpu_rules
+from tilewright.targets.schedules import gpu_layout, gpu_rules
 from tilewright.targets.schedules.gpu_common import GpuLimits, nodes
 
 _DEFINITION = re.compile(
@@ -81,10 +81,11 @@ class GpuTarget(Target):
         return GpuLimits.of(self.device.facts)
 
     def prepare(self, mod: Any) -> Any:
-        """Half precision: convolutions and products in fp16, model inputs and outputs stay as they are."""
+        """Packs weights; in fp16 puts convolutions and products in half precision, but no model input or output."""
         if self.precision == "fp16":
             mod = relax.transform.ToMixedPrecision(out_dtype="float16")(mod)
-        return mod
+            mod = relax.transform.FoldConstant()(mod)
+        return gpu_layout.pack_weights(mod)
 
     def schedule(self, mod: Any) -> Any:
         """Schedules every PrimFunc; see schedules/gpu_rules.py."""

@@ -1,0 +1,44 @@
+"""Weight layouts of the GPU targets: what a tile loads together lies together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tvm
+from tvm import relax
+
+
+@relax.expr_functor.mutator
+class _WeightsByInput(relax.PyExprMutator):  # type: ignore[misc]
+    """Rewrites conv2d(x, constant OIHW weights) to IHWO: the output channels of a tile become one vector load."""
+
+    def visit_call_(self, call: Any) -> Any:
+        call = self.visit_expr_post_order(call)
+        if getattr(call.op, "name", "") != "relax.nn.conv2d":
+            return call
+        attrs, (data, weight) = call.attrs, call.args
+        if int(attrs.groups) != 1 or attrs.kernel_layout != "OIHW" or attrs.data_layout != "NCHW":
+            return call
+        if not isinstance(weight, tvm.ir.GenericConst):
+            return call
+        return relax.op.nn.conv2d(
+            data,
+            relax.op.permute_dims(weight, [1, 2, 3, 0]),
+            strides=attrs.strides,
+            padding=attrs.padding,
+            dilation=attrs.dilation,
+            groups=1,
+            data_layout="NCHW",
+            kernel_layout="IHWO",
+            out_layout=attrs.out_layout,
+            out_dtype=attrs.out_dtype,
+        )
+
+
+def pack_weights(mod: Any) -> Any:
+    """Gives the constant weights of dense 2-d convolutions the layout IHWO; the permutation folds away at compile time."""
+    mutator = _WeightsByInput(mod)
+    for var, func in mod.functions.items():
+        if isinstance(func, relax.Function):
+            mutator.builder_.update_func(var, mutator.visit_expr(func))
+    return relax.transform.Normalize()(mutator.builder_.finalize())
