@@ -13,7 +13,10 @@ setup(
             include_dirs=["runtime/include", "runtime/src"],
             depends=sorted(glob("runtime/include/tilewright/*.h") + glob("runtime/src/*.h")),
             extra_compile_args=["-std=c++17", "-Os", "-fvisibility=hidden", "-fvisibility-inlines-hidden"],
-            extra_link_args=["-ldl", "-pthread", "-s", "-Wl,--version-script=runtime/tilewright.map"],
+            extra_link_args=[
+                *("-ldl", "-pthread", "-s", "-Wl,--version-script=runtime/tilewright.map"),
+                "-Wl,-z,max-page-size=16384",  # aarch64's default of 64 KiB pads the file by a third
+            ],
             language="c++",
         )
     ]
