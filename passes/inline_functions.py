@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import onnx
 import onnx_ir as ir
@@ -40,8 +40,8 @@ class InlineFunctions(ir.passes.InPlacePass):
     def _bind_standard_bodies(self, model: ir.Model) -> bool:
         """Registers the standard body of each such node as a function of the model that this node alone calls."""
         nodes = [node for node in model.graph.all_nodes() if self._wanted(node, model)]
-        if nodes:
-            InferShapes()(model)
+        if any(not schema.has_function for node in nodes if (schema := _schema(node, model.opset_imports))):
+            InferShapes()(model)  # the choice of a body needs types
         for node in nodes:
             function = _standard_body(node, model.opset_imports)
             if function is not None:
@@ -50,20 +50,24 @@ class InlineFunctions(ir.passes.InPlacePass):
         return bool(nodes)
 
     def _wanted(self, node: ir.Node, model: ir.Model) -> bool:
-        if self.keep(node) or node.op_identifier() in model.functions:
+        if self.keep(node) or node.op_identifier() in model.functions or _has_graphs(node):
             return False
         schema = _schema(node, model.opset_imports)
         return schema is not None and (schema.has_function or schema.has_context_dependent_function)
 
 
-def _schema(node: ir.Node, opsets: dict[str, int]) -> onnx.defs.OpSchema | None:
+def _has_graphs(node: ir.Node) -> bool:
+    return any(a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in node.attributes.values())
+
+
+def _schema(node: ir.Node, opsets: Mapping[str, int]) -> onnx.defs.OpSchema | None:
     try:
         return onnx.defs.get_schema(node.op_type, opsets.get(node.domain, 1), node.domain)
     except onnx.defs.SchemaError:
         return None
 
 
-def _standard_body(node: ir.Node, opsets: dict[str, int]) -> ir.Function | None:
+def _standard_body(node: ir.Node, opsets: Mapping[str, int]) -> ir.Function | None:
     schema = _schema(node, opsets)
     assert schema is not None
     opset = opsets.get("", 1)
@@ -75,7 +79,7 @@ def _standard_body(node: ir.Node, opsets: dict[str, int]) -> ir.Function | None:
         body = schema.get_function_with_opset_version(max(versions)) if versions else b""
     else:
         versions = [version for version in schema.context_dependent_function_opset_versions if version <= opset]
-        types = [ir.serde.serialize_type(value.type) for value in node.inputs if value is not None and value.type]
+        types = [onnx.TypeProto() if value is None else ir.to_proto(value).type for value in node.inputs]
         body = (
             schema.get_context_dependent_function_with_opset_version(
                 max(versions), ir.to_proto(node).SerializeToString(), [t.SerializeToString() for t in types]
@@ -86,8 +90,18 @@ def _standard_body(node: ir.Node, opsets: dict[str, int]) -> ir.Function | None:
     if not body:
         return None
     proto = onnx.FunctionProto.FromString(body)
+    _complete_outputs(proto, len(node.outputs))
     proto.overload = f"{node.name}_body"
     function = ir.from_proto(proto)
     function.graph.opset_imports.clear()
     function.graph.opset_imports.update(opsets)
     return function
+
+
+def _complete_outputs(body: onnx.FunctionProto, count: int) -> None:
+    """A body need not compute outputs that its node leaves out: cuts them off, and fills gaps with an unused zero."""
+    del body.output[count:]
+    produced = {name for node in body.node for name in node.output} | set(body.input)
+    for name in body.output:
+        if name not in produced:
+            body.node.append(onnx.helper.make_node("Constant", [], [name], value_float=0.0))

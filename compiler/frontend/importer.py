@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import onnx_ir as ir
 import tvm
 from tvm import relax
@@ -66,6 +67,8 @@ class _Importer:
         operator = lookup(node)
         if operator is None:
             raise Refusal("no such operator")
+        if all(value.shape is not None and 0 in value.shape for value in node.outputs if _used(value)):
+            return [_empty(value) for value in node.outputs]  # nothing to compute, and TVM has no empty loops
         inputs = tuple(None if value is None else self._get(value) for value in node.inputs)
         opset = self.model.opset_imports.get(node.domain, 1)
         layer = Layer(self.builder, node, opset, inputs)
@@ -75,7 +78,7 @@ class _Importer:
 
     def _bind(self, node: ir.Node, value: ir.Value, expr: Expr | None) -> Expr | None:
         """Emits a result and holds it to what ONNX says about its shape and type."""
-        if not value.uses() and not value.is_graph_output():
+        if not _used(value):
             return None
         if expr is None:
             raise Refusal(f"output '{value.name}' is not supported")
@@ -100,6 +103,14 @@ class _Importer:
 def _placeholder(value: ir.Value) -> relax.Var:
     name = "".join(char if char.isalnum() and char.isascii() else "_" for char in value.name or "x")
     return relax.Var(name, relax.TensorType(static_shape(value), dtype_name(value)))
+
+
+def _empty(value: ir.Value) -> Expr | None:
+    return relax.const(np.zeros(static_shape(value), dtype_name(value))) if _used(value) else None
+
+
+def _used(value: ir.Value) -> bool:
+    return bool(value.uses()) or value.is_graph_output()
 
 
 def _label(node: ir.Node) -> str:

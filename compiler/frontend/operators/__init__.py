@@ -18,6 +18,7 @@ from tilewright.frontend.operators import (
     recurrent,
     reduction,
     resampling,
+    sampling,
     shaping,
 )
 from tilewright.frontend.operators.layer import DTYPES, Operator
@@ -33,6 +34,7 @@ TOPICS = (
     shaping,
     indexing,
     resampling,
+    sampling,
     quantization,
     recurrent,
 )

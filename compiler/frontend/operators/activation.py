@@ -8,7 +8,7 @@ from typing import Any
 
 from tvm import relax, te, tirx
 
-from tilewright.frontend.operators.elementwise import is_float, pointwise
+from tilewright.frontend.operators.elementwise import is_float, log1p, pointwise
 from tilewright.frontend.operators.layer import Converter, Expr, Layer, Operator
 
 
@@ -67,12 +67,15 @@ def _swish(layer: Layer, x: Any) -> Any:
 
 
 def _softplus(layer: Layer, x: Any) -> Any:
-    """max(x, 0) + log(1 + exp(-|x|)), which cannot overflow."""
-    return tirx.max(x, _c(layer, 0)) + tirx.log(_c(layer, 1) + tirx.exp(-tirx.abs(x)))
+    """max(x, 0) + log(1 + e) with e = exp(-|x|), which cannot overflow."""
+    return tirx.max(x, _c(layer, 0)) + log1p(tirx.exp(-tirx.abs(x)))
 
 
 def _mish(layer: Layer, x: Any) -> Any:
-    return x * tirx.tanh(_softplus(layer, x))
+    """x tanh(softplus(x)), where tanh(log(1 + e)) = n / (n + 2) with n = e (e + 2) and e = exp(x)."""
+    power = tirx.exp(tirx.min(x, _c(layer, 20)))
+    n = power * (power + _c(layer, 2))
+    return x * n / (n + _c(layer, 2))
 
 
 def _softsign(layer: Layer, x: Any) -> Any:
@@ -101,7 +104,10 @@ def _prelu(layer: Layer) -> Expr:
 def _softmax(op: Callable[..., Expr]) -> Converter:
     def convert(layer: Layer) -> Expr:
         if layer.opset >= 13:
-            return op(layer[0], axis=layer.axis(-1))
+            if layer.dtype() != "float16":
+                return op(layer[0], axis=layer.axis(-1))
+            wide = layer.emit(relax.op.astype(layer[0], "float32"))  # summed in float32
+            return relax.op.astype(layer.emit(op(wide, axis=layer.axis(-1))), "float16")
         axis, shape = layer.axis(1), layer.shape()  # the input is taken as a matrix, cut before the axis
         flat = relax.op.reshape(layer[0], (math.prod(shape[:axis]), math.prod(shape[axis:])))
         return relax.op.reshape(layer.emit(op(layer.emit(flat), axis=1)), shape)

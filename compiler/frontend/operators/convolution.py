@@ -41,7 +41,9 @@ def _conv(layer: Layer) -> Expr:
     spatial = layer.rank() - 2
     if spatial not in _CONV:
         raise Refusal(f"convolution over {spatial} spatial dimensions is not supported, 1 to 3 are")
-    y = convolve(layer, layer[0], layer[1])
+    half = layer.dtype() == "float16"  # summed in float32
+    y = convolve(layer, layer[0], layer[1], "float32" if half else None)
+    y = layer.emit(relax.op.astype(y, "float16")) if half else y
     bias = layer.optional(2)
     return y if bias is None else relax.op.add(y, layer.emit(relax.op.reshape(bias, (1, -1) + (1,) * spatial)))
 

@@ -52,6 +52,10 @@ def _scalar(function: Callable[[Any], Any]) -> Converter:
     return lambda layer: pointwise(layer, function, layer[0])
 
 
+def _scalar_of(function: Callable[[Layer, Any], Any]) -> Converter:
+    return lambda layer: pointwise(layer, lambda x: function(layer, x), layer[0])
+
+
 def _mean(layer: Layer) -> Expr:
     return relax.op.divide(reduce(relax.op.add, layer.inputs), const(len(layer.inputs), layer.dtype()))
 
@@ -167,6 +171,13 @@ def convert(layer: Layer, x: Expr, source: str, target: str) -> Expr:
     return relax.op.astype(x, target)
 
 
+def _bit_cast(layer: Layer) -> Expr:
+    source, target = layer.dtype(), layer.out_dtype()
+    if "bool" in (source, target):
+        return relax.op.astype(layer[0], target)
+    return pointwise(layer, lambda x: tirx.reinterpret(target, x), layer[0])
+
+
 def _clip(layer: Layer) -> Expr:
     x, dtype = layer[0], layer.dtype()
     low, high = _bound(layer, 1, "min"), _bound(layer, 2, "max")
@@ -202,18 +213,57 @@ def _where(layer: Layer) -> Expr:
     return relax.op.where(layer[0], layer[1], layer[2])
 
 
+def log1p(x: Any) -> Any:
+    """log(1 + x) that keeps its digits for small x, out of operations that every target has.
+
+    The usual ``log(u) * x / (u - 1)`` is of no use: TVM simplifies ``(1 + x) - 1`` to ``x``.
+    """
+
+    def c(value: float) -> Any:
+        return tirx.const(value, x.ty.dtype)
+
+    series = x * (c(1) - x * (c(1 / 2) - x * (c(1 / 3) - x * (c(1 / 4) - x * c(1 / 5)))))
+    return tirx.Select(tirx.abs(x) < c(0.03), series, tirx.log(c(1) + x))
+
+
+def _sinh(layer: Layer, x: Any) -> Any:
+    """Near zero by its series, where exp(x) - exp(-x) would cancel."""
+    square, half = x * x, _c(layer, 0.5)
+    series = x * (_c(layer, 1) + square / _c(layer, 6) * (_c(layer, 1) + square / _c(layer, 20)))
+    return tirx.Select(tirx.abs(x) < _c(layer, 0.25), series, half * (tirx.exp(x) - tirx.exp(-x)))
+
+
+def _cosh(layer: Layer, x: Any) -> Any:
+    return _c(layer, 0.5) * (tirx.exp(x) + tirx.exp(-x))
+
+
+def _asinh(layer: Layer, x: Any) -> Any:
+    size, one = tirx.abs(x), _c(layer, 1)
+    value = log1p(size + size * size / (one + tirx.sqrt(one + size * size)))
+    return tirx.Select(x < _c(layer, 0), -value, value)
+
+
+def _acosh(layer: Layer, x: Any) -> Any:
+    beyond = x - _c(layer, 1)
+    return log1p(beyond + tirx.sqrt(beyond) * tirx.sqrt(beyond + _c(layer, 2)))
+
+
+def _atanh(layer: Layer, x: Any) -> Any:
+    return _c(layer, 0.5) * log1p(_c(layer, 2) * x / (_c(layer, 1) - x))
+
+
+def _c(layer: Layer, value: float) -> Any:
+    return tirx.const(value, layer.dtype())
+
+
 # Operators with a Relax operator of the same meaning
 _UNARY: Mapping[str, Callable[[Expr], Expr]] = {
     "Acos": relax.op.acos,
-    "Acosh": relax.op.acosh,
     "Asin": relax.op.asin,
-    "Asinh": relax.op.asinh,
     "Atan": relax.op.atan,
-    "Atanh": relax.op.atanh,
     "BitwiseNot": relax.op.bitwise_not,
     "Ceil": relax.op.ceil,
     "Cos": relax.op.cos,
-    "Cosh": relax.op.cosh,
     "Erf": relax.op.erf,
     "Exp": relax.op.exp,
     "Floor": relax.op.floor,
@@ -223,7 +273,6 @@ _UNARY: Mapping[str, Callable[[Expr], Expr]] = {
     "Not": relax.op.logical_not,
     "Round": relax.op.round,
     "Sin": relax.op.sin,
-    "Sinh": relax.op.sinh,
     "Sqrt": relax.op.sqrt,
     "Tan": relax.op.tan,
 }
@@ -248,13 +297,18 @@ OPERATORS: Mapping[str, Operator] = {
     **{name: Operator(_unary(op)) for name, op in _UNARY.items()},
     **{name: Operator(_binary(op)) for name, op in _BINARY.items()},
     "Abs": Operator(_absolute),
+    "Acosh": Operator(_scalar_of(_acosh)),
+    "Asinh": Operator(_scalar_of(_asinh)),
+    "Atanh": Operator(_scalar_of(_atanh)),
+    "BitCast": Operator(_bit_cast),
     "BitShift": Operator(_bit_shift),
     "Cast": Operator(_cast, f"between {', '.join(DTYPES.values())}"),
     "CastLike": Operator(_cast),
     "Clip": Operator(_clip),
+    "Cosh": Operator(_scalar_of(_cosh)),
     "Div": Operator(_divide),
     "IsInf": Operator(_is_inf),
-    "IsNaN": Operator(_scalar(lambda x: x != x)),
+    "IsNaN": Operator(_scalar(tirx.isnan)),
     "Max": Operator(_fold(relax.op.maximum)),
     "Mean": Operator(_mean),
     "Min": Operator(_fold(relax.op.minimum)),
@@ -262,6 +316,7 @@ OPERATORS: Mapping[str, Operator] = {
     "Pow": Operator(_power),
     "Reciprocal": Operator(lambda layer: relax.op.divide(const(1, layer.dtype()), layer[0])),
     "Sign": Operator(_sign),
+    "Sinh": Operator(_scalar_of(_sinh)),
     "Sum": Operator(_fold(relax.op.add)),
     "Where": Operator(_where),
 }

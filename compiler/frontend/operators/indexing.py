@@ -11,13 +11,6 @@ from tvm import relax, te, tirx
 
 from tilewright.frontend.operators.layer import Array, Expr, Layer, Operator, Refusal, const
 
-_ADD_MUL_MIN_MAX: Mapping[str, Callable[[Any, Any], Any]] = {
-    "add": lambda a, b: a + b,
-    "mul": lambda a, b: a * b,
-    "min": tirx.min,
-    "max": tirx.max,
-}
-
 
 def _indices(layer: Layer, index: int, extents: Array | int) -> Expr:
     """Index input ``index``, counted from the front and checked where it is known."""
@@ -31,7 +24,7 @@ def _indices(layer: Layer, index: int, extents: Array | int) -> Expr:
 
 def _position(i: Any, extent: int) -> Any:
     """A valid position for an index that may be negative or, in a wrong input, out of range."""
-    i = i.astype("int32") if i.dtype != "int32" else i
+    i = i.astype("int32")
     return tirx.max(tirx.min(tirx.Select(i < 0, i + extent, i), extent - 1), 0)
 
 
@@ -121,19 +114,19 @@ def _scatter_elements(layer: Layer) -> Expr:
 
 
 def _wanted(i: Any, extent: int) -> Any:
-    i = i.astype("int32") if i.dtype != "int32" else i
+    i = i.astype("int32")
     return tirx.Select(i < 0, i + extent, i)
 
 
 def _scatter_reduce(layer: Layer, indices: Expr, reduction: str, search: Callable[..., Any]) -> Expr:
-    combine, dtype = _ADD_MUL_MIN_MAX[reduction], layer.dtype()
-    identity = {
-        "add": tirx.const(0, dtype),
-        "mul": tirx.const(1, dtype),
-        "min": tirx.max_value(dtype),
-        "max": tirx.min_value(dtype),
+    dtype = layer.dtype()
+    product = te.comm_reducer(lambda a, b: a * b, lambda t: tirx.const(1, t), name="product")
+    combine, reducer, identity = {
+        "add": (lambda a, b: a + b, te.sum, tirx.const(0, dtype)),
+        "mul": (lambda a, b: a * b, product, tirx.const(1, dtype)),
+        "min": (tirx.min, te.min, tirx.max_value(dtype)),
+        "max": (tirx.max, te.max, tirx.min_value(dtype)),
     }[reduction]
-    reducer = te.comm_reducer(combine, lambda t: identity, name=reduction)
 
     def gathered(chosen: Any, update: Any) -> Any:
         def at(*index: Any) -> Any:

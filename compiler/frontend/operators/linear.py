@@ -9,8 +9,11 @@ from tvm import relax
 from tilewright.frontend.operators.layer import Expr, Layer, Operator, const
 
 
-def matmul(layer: Layer, a: Expr, b: Expr, out_dtype: str | None = None) -> Expr:
-    return layer.emit(relax.op.matmul(a, b, out_dtype=out_dtype))
+def matmul(layer: Layer, a: Expr, b: Expr) -> Expr:
+    """A product; float16 is summed in float32, as every implementation of ONNX does."""
+    if layer.dtype() != "float16":
+        return layer.emit(relax.op.matmul(a, b))
+    return layer.emit(relax.op.astype(layer.emit(relax.op.matmul(a, b, out_dtype="float32")), "float16"))
 
 
 def _gemm(layer: Layer) -> Expr:

@@ -113,13 +113,6 @@ def _lp_norm(layer: Layer) -> Expr:
     return relax.op.divide(layer[0], norm)
 
 
-def _mean_variance(layer: Layer) -> Expr:
-    axes, dtype = layer.integers("axes", (0, 2, 3)), layer.dtype()
-    _, centred, variance = _centred(layer, layer[0], axes)
-    deviation = layer.emit(relax.op.add(layer.emit(relax.op.sqrt(variance)), const(1e-9, dtype)))
-    return relax.op.divide(centred, deviation)
-
-
 def _local_response(layer: Layer) -> Expr:
     """Sums squares over neighbouring channels, through an average pooling along them."""
     size, dtype = layer.integer("size"), layer.dtype()
@@ -141,6 +134,5 @@ OPERATORS: Mapping[str, Operator] = {
     "LRN": Operator(_local_response),
     "LayerNormalization": Operator(_layer_norm),
     "LpNormalization": Operator(_lp_norm),
-    "MeanVarianceNormalization": Operator(_mean_variance),
     "RMSNormalization": Operator(_rms_norm),
 }

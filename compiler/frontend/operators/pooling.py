@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -156,12 +157,13 @@ def _counts(layer: Layer, window: _Window, include: bool) -> Expr:
 
 
 def _lp_pool(layer: Layer) -> Expr:
-    window, p, dtype = _Window.of(layer), layer.integer("p", 2), layer.dtype()
-    power = tirx.const(p, dtype)
-    total = _reduce_window(
-        layer, window, te.sum, tirx.const(0, dtype), lambda x: x * x if p == 2 else tirx.power(tirx.abs(x), power)
-    )
+    window, p = _Window.of(layer), layer.integer("p", 2)
+    total = _reduce_window(layer, window, te.sum, tirx.const(0, layer.dtype()), lambda x: _size_power(x, p))
     return _root(layer, total, p)
+
+
+def _size_power(x: Any, p: int) -> Any:
+    return reduce(lambda a, b: a * b, [tirx.abs(x)] * p)
 
 
 def _root(layer: Layer, total: Expr, p: int) -> Expr:
@@ -179,8 +181,8 @@ def _global_max(layer: Layer) -> Expr:
 
 
 def _global_lp(layer: Layer) -> Expr:
-    p, dtype, axes = layer.integer("p", 2), layer.dtype(), list(range(2, layer.rank()))
-    powered = pointwise(layer, lambda x: tirx.power(tirx.abs(x), tirx.const(p, dtype)), layer[0])
+    p, axes = layer.integer("p", 2), list(range(2, layer.rank()))
+    powered = pointwise(layer, lambda x: _size_power(x, p), layer[0])
     return _root(layer, layer.emit(relax.op.sum(powered, axis=axes, keepdims=True)), p)
 
 

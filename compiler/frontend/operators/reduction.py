@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from tvm import relax, te, tirx
 
-from tilewright.frontend.operators.layer import Converter, Expr, Layer, Operator, Refusal
+from tilewright.frontend.operators.layer import Converter, Expr, Layer, Operator, Refusal, const
 
 
 def _axes(layer: Layer) -> list[int]:
@@ -17,19 +18,30 @@ def _axes(layer: Layer) -> list[int]:
     return [] if layer.integer("noop_with_empty_axes", 0) else list(range(layer.rank()))
 
 
-def _reduce(op: Callable[..., Expr], before: Callable[[Expr], Expr], after: Callable[[Expr], Expr]) -> Converter:
-    """``after(op(before(x)))``; over no axis at all ``op`` leaves the values as they are."""
+def _reduce(
+    op: Callable[..., Expr], before: Callable[[Expr], Expr], after: Callable[[Expr], Expr], empty: float
+) -> Converter:
+    """``after(op(before(x)))``. Over no axis ``op`` leaves values as they are; over no elements it gives ``empty``."""
 
     def convert(layer: Layer) -> Expr:
-        axes = _axes(layer)
-        x = layer.emit(before(layer[0]))
-        if not axes or layer.rank() == 0:
-            return after(x)
-        if any(layer.shape()[axis] == 0 for axis in axes):
-            raise Refusal("a reduction over no elements is not supported")
-        return after(layer.emit(op(x, axis=axes, keepdims=bool(layer.integer("keepdims", 1)))))
+        axes, dtype = _axes(layer), layer.dtype()
+        if 0 in layer.shape():
+            return _filled(layer, empty)
+        wide = "float32" if dtype == "float16" else dtype  # float16 is summed in float32
+        x = layer.emit(before(layer[0] if wide == dtype else layer.emit(relax.op.astype(layer[0], wide))))
+        if axes:
+            x = layer.emit(op(x, axis=axes, keepdims=bool(layer.integer("keepdims", 1))))
+        x = layer.emit(after(x))
+        return x if wide == dtype else relax.op.astype(x, dtype)
 
     return convert
+
+
+def _filled(layer: Layer, value: float) -> Expr:
+    dtype = layer.out_dtype()
+    if dtype.startswith(("int", "uint")) and np.isinf(value):
+        value = np.iinfo(dtype).min if value < 0 else np.iinfo(dtype).max
+    return const(np.full(layer.out_shape(), False if dtype == "bool" and value < 0 else value), dtype)
 
 
 def _same(x: Expr) -> Expr:
@@ -40,13 +52,15 @@ def _square(x: Expr) -> Expr:
     return relax.op.multiply(x, x)
 
 
-def _extreme(op: Callable[..., Expr]) -> Converter:
+def _extreme(op: Callable[..., Expr], empty: float) -> Converter:
     """Max or min; booleans are reduced as bytes."""
 
     def convert(layer: Layer) -> Expr:
         if layer.dtype() != "bool":
-            return _reduce(op, _same, _same)(layer)
+            return _reduce(op, _same, _same, empty)(layer)
         axes = _axes(layer)
+        if 0 in layer.shape():
+            return _filled(layer, empty)
         wide = layer.emit(relax.op.astype(layer[0], "uint8"))
         reduced = layer.emit(op(wide, axis=axes, keepdims=bool(layer.integer("keepdims", 1)))) if axes else wide
         return relax.op.astype(reduced, "bool")
@@ -57,7 +71,9 @@ def _extreme(op: Callable[..., Expr]) -> Converter:
 def _log_sum_exp(layer: Layer) -> Expr:
     """log(sum(exp(x - max))) + max, which does not overflow."""
     axes, keep = _axes(layer), bool(layer.integer("keepdims", 1))
-    if not axes or layer.rank() == 0:
+    if 0 in layer.shape():
+        return _filled(layer, -np.inf)
+    if not axes:
         return layer[0]
     top = layer.emit(relax.op.max(layer[0], axis=axes, keepdims=True))
     powers = layer.emit(relax.op.exp(layer.emit(relax.op.subtract(layer[0], top))))
@@ -150,15 +166,15 @@ OPERATORS: Mapping[str, Operator] = {
     "ArgMin": Operator(_arg(relax.op.argmin)),
     "CumProd": Operator(_cumulative("cumprod", lambda a, b: a * b, 1), "constant axis"),
     "CumSum": Operator(_cumulative("cumsum", lambda a, b: a + b, 0), "constant axis"),
-    "ReduceL1": Operator(_reduce(relax.op.sum, relax.op.abs, _same)),
-    "ReduceL2": Operator(_reduce(relax.op.sum, _square, relax.op.sqrt)),
-    "ReduceLogSum": Operator(_reduce(relax.op.sum, _same, relax.op.log)),
+    "ReduceL1": Operator(_reduce(relax.op.sum, relax.op.abs, _same, 0)),
+    "ReduceL2": Operator(_reduce(relax.op.sum, _square, relax.op.sqrt, 0)),
+    "ReduceLogSum": Operator(_reduce(relax.op.sum, _same, relax.op.log, -np.inf)),
     "ReduceLogSumExp": Operator(_log_sum_exp),
-    "ReduceMax": Operator(_extreme(relax.op.max)),
-    "ReduceMean": Operator(_reduce(relax.op.mean, _same, _same)),
-    "ReduceMin": Operator(_extreme(relax.op.min)),
-    "ReduceProd": Operator(_reduce(relax.op.prod, _same, _same)),
-    "ReduceSum": Operator(_reduce(relax.op.sum, _same, _same)),
-    "ReduceSumSquare": Operator(_reduce(relax.op.sum, _square, _same)),
+    "ReduceMax": Operator(_extreme(relax.op.max, -np.inf)),
+    "ReduceMean": Operator(_reduce(relax.op.mean, _same, _same, np.nan)),
+    "ReduceMin": Operator(_extreme(relax.op.min, np.inf)),
+    "ReduceProd": Operator(_reduce(relax.op.prod, _same, _same, 1)),
+    "ReduceSum": Operator(_reduce(relax.op.sum, _same, _same, 0)),
+    "ReduceSumSquare": Operator(_reduce(relax.op.sum, _square, _same, 0)),
     "TopK": Operator(_top_k, "constant k"),
 }

@@ -186,6 +186,12 @@ def _eye_like(layer: Layer) -> Expr:
     return const(np.eye(rows, columns, k=layer.integer("k", 0)), layer.out_dtype())
 
 
+def _range(layer: Layer) -> Expr:
+    start, limit, delta = (layer.constant(i, "a bound") for i in range(3))
+    assert start is not None and limit is not None and delta is not None
+    return const(np.arange(start.item(), limit.item(), delta.item()), layer.out_dtype())
+
+
 def _trilu(layer: Layer) -> Expr:
     diagonal = layer.constant(1, "the diagonal k")
     k, upper = 0 if diagonal is None else int(diagonal.item()), bool(layer.integer("upper", 1))
@@ -265,6 +271,7 @@ OPERATORS: Mapping[str, Operator] = {
     "EyeLike": Operator(_eye_like),
     "Flatten": Operator(_reshape),
     "Pad": Operator(_pad, "constant pads"),
+    "Range": Operator(_range, "constant bounds"),
     "Reshape": Operator(_reshape),
     "ReverseSequence": Operator(_reverse_sequence),
     "Slice": Operator(_slice, "constant bounds"),
