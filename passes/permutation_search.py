@@ -225,7 +225,7 @@ def pivot_two_four(weights: npt.NDArray[np.floating], *, rounds: int = 2000, see
     """A column permutation for 2:4 sparsity (two of four consecutive columns kept in each row).
 
     One column is taken from every stripe of four; putting them back is a linear assignment that is exact for the other
-    three columns of each stripe, so no round loses. Compare Pool and Yu, "Channel Permutations for N:M Sparsity" (2021).
+    three columns of each stripe, so no round loses. Compare Pool and Yu, "Channel Permutations for N:M" (2021).
 
     Raises:
         ValueError: the number of columns is no multiple of 4.
