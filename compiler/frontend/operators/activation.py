@@ -106,13 +106,24 @@ def _softmax(op: Callable[..., Expr]) -> Converter:
         if layer.opset >= 13:
             if layer.dtype() != "float16":
                 return op(layer[0], axis=layer.axis(-1))
-            wide = layer.emit(relax.op.astype(layer[0], "float32"))  # summed in float32
-            return relax.op.astype(layer.emit(op(wide, axis=layer.axis(-1))), "float16")
+            return _half_softmax(layer, layer.axis(-1), op is relax.op.nn.log_softmax)
         axis, shape = layer.axis(1), layer.shape()  # the input is taken as a matrix, cut before the axis
         flat = relax.op.reshape(layer[0], (math.prod(shape[:axis]), math.prod(shape[axis:])))
         return relax.op.reshape(layer.emit(op(layer.emit(flat), axis=1)), shape)
 
     return convert
+
+
+def _half_softmax(layer: Layer, axis: int, logarithm: bool) -> Expr:
+    """The standard's function body, which rounds every step to float16; only the sum is taken in float32."""
+    top = layer.emit(relax.op.max(layer[0], axis=[axis], keepdims=True))
+    centred = layer.emit(relax.op.subtract(layer[0], top))
+    powers = layer.emit(relax.op.exp(centred))
+    wide = layer.emit(relax.op.sum(layer.emit(relax.op.astype(powers, "float32")), axis=[axis], keepdims=True))
+    total = layer.emit(relax.op.astype(wide, "float16"))
+    if logarithm:
+        return relax.op.subtract(centred, layer.emit(relax.op.log(total)))
+    return relax.op.divide(powers, total)
 
 
 def _hardmax(layer: Layer) -> Expr:

@@ -53,19 +53,41 @@ def _square(x: Expr) -> Expr:
 
 
 def _extreme(op: Callable[..., Expr], empty: float) -> Converter:
-    """Max or min; booleans are reduced as bytes."""
+    """Max or min. Booleans are reduced as bytes; floats by a reducer of ours, as TVM's starts from the largest finite
+    number and would turn a row of infinities into that."""
 
     def convert(layer: Layer) -> Expr:
-        if layer.dtype() != "bool":
-            return _reduce(op, _same, _same, empty)(layer)
-        axes = _axes(layer)
+        axes, keep, dtype = _axes(layer), bool(layer.integer("keepdims", 1)), layer.dtype()
         if 0 in layer.shape():
             return _filled(layer, empty)
-        wide = layer.emit(relax.op.astype(layer[0], "uint8"))
-        reduced = layer.emit(op(wide, axis=axes, keepdims=bool(layer.integer("keepdims", 1)))) if axes else wide
-        return relax.op.astype(reduced, "bool")
+        if not axes:
+            return layer[0]
+        if dtype == "bool":
+            wide = layer.emit(relax.op.astype(layer[0], "uint8"))
+            return relax.op.astype(layer.emit(op(wide, axis=axes, keepdims=keep)), "bool")
+        if not dtype.startswith("float"):
+            return op(layer[0], axis=axes, keepdims=keep)
+        extreme = layer.te(_infinite_extreme(layer.shape(), axes, empty), layer[0])
+        return extreme if keep else relax.op.reshape(extreme, layer.out_shape())
 
     return convert
+
+
+def _infinite_extreme(shape: Sequence[int], axes: Sequence[int], empty: float) -> Callable[..., Any]:
+    """A kernel that reduces with the identity +-infinity and keeps the axes."""
+    kept = tuple(1 if axis in axes else dim for axis, dim in enumerate(shape))
+    combine = tirx.max if empty < 0 else tirx.min
+    reducer = te.comm_reducer(lambda a, b: combine(a, b), lambda t: tirx.const(empty, t), name="extreme")
+
+    def compute(x: Any) -> Any:
+        taps = {axis: te.reduce_axis((0, shape[axis]), name=f"k{axis}") for axis in axes}
+
+        def at(*index: Any) -> Any:
+            return reducer(x(*(taps.get(axis, i) for axis, i in enumerate(index))), axis=list(taps.values()))
+
+        return te.compute(kept, at, name="extreme")
+
+    return compute
 
 
 def _log_sum_exp(layer: Layer) -> Expr:
@@ -76,6 +98,8 @@ def _log_sum_exp(layer: Layer) -> Expr:
     if not axes:
         return layer[0]
     top = layer.emit(relax.op.max(layer[0], axis=axes, keepdims=True))
+    finite = layer.emit(relax.op.isfinite(top))  # infinity minus itself is not a number
+    top = layer.emit(relax.op.where(finite, top, const(0, layer.dtype())))
     powers = layer.emit(relax.op.exp(layer.emit(relax.op.subtract(layer[0], top))))
     total = layer.emit(relax.op.log(layer.emit(relax.op.sum(powers, axis=axes, keepdims=keep))))
     return relax.op.add(total, top if keep else layer.emit(relax.op.reshape(top, layer.out_shape())))
