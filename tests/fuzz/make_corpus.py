@@ -1,6 +1,6 @@
 """Writes the seeds of the loader's fuzzer: small artifacts that between them use every table and segment.
 
-    python tests/fuzz/make_corpus.py        rewrites tests/fuzz/corpus
+python tests/fuzz/make_corpus.py        rewrites tests/fuzz/corpus
 """
 
 from __future__ import annotations
