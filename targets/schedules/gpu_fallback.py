@@ -1,11 +1,13 @@
 """The schedule that takes any PrimFunc: every stage that cannot be inlined becomes a kernel of its own.
 
-Spatial axes go to work-items, reductions run serially inside one; what has no spatial axis, or is opaque (scans, sorts),
-runs in a single work-item. Slow where it matters, but right: a grid-wide barrier between stages is a kernel boundary.
+Spatial axes go to work-items, and a reduction runs serially inside one, or across a work-group where there are few results
+and many terms. What has no spatial axis, or is opaque (scans, sorts), runs in a single work-item. Right always: between
+stages lies the end of a kernel, the only barrier that a whole grid has.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from tvm import s_tir, tirx
@@ -13,10 +15,14 @@ from tvm import s_tir, tirx
 from tilewright.targets.schedules.gpu_common import (
     GpuLimits,
     bind_flat,
+    extent_of,
     inline_spatial,
     is_reduction,
+    nodes,
     stages,
 )
+
+_FEW_RESULTS = 256  # fewer work-items than this keep no GPU busy
 
 
 def schedule(func: Any, limits: GpuLimits) -> Any:
@@ -41,9 +47,13 @@ def _is_bound(sch: Any, block_rv: Any) -> bool:
 def bind_stage(sch: Any, block_rv: Any, limits: GpuLimits) -> None:
     """Makes one top-level stage a kernel."""
     block = sch.get(block_rv)
+    if _launches_itself(block):
+        return
     loops = sch.get_loops(block_rv)
     kinds = {int(iv.iter_type) for iv in block.iter_vars}
-    if kinds - {tirx.IterVar.DataPar, tirx.IterVar.CommReduce} or len(loops) != len(block.iter_vars):
+    static = all(isinstance(sch.get(loop).extent, tirx.IntImm) for loop in loops)
+    regular = kinds <= {tirx.IterVar.DataPar, tirx.IterVar.CommReduce} and len(loops) == len(block.iter_vars)
+    if not static or not regular:
         _bind_single(sch, block_rv)
         return
     spatial = [lv for lv, iv in zip(loops, block.iter_vars, strict=True) if int(iv.iter_type) == tirx.IterVar.DataPar]
@@ -51,10 +61,37 @@ def bind_stage(sch: Any, block_rv: Any, limits: GpuLimits) -> None:
     if not spatial:
         spatial = [sch.add_unit_loop(loops[0] if loops else block_rv)]
     sch.reorder(*spatial, *reduced)
+    if is_reduction(block) and _wants_group(sch, spatial, reduced, limits):
+        _reduce_across_group(sch, spatial, reduced, limits)
+        return
     _, thread = bind_flat(sch, spatial, limits)
     if is_reduction(block) and reduced:
         _keep_in_register(sch, block_rv, thread)
         sch.decompose_reduction(block_rv, reduced[0])
+
+
+def _launches_itself(block: Any) -> bool:
+    """Whether the stage comes with work-items of its own, as TOPI's scatter kernels do."""
+    return any(
+        (isinstance(node, tirx.AttrStmt) and str(node.attr_key) == "thread_extent")
+        or (isinstance(node, tirx.For) and node.kind == tirx.ForKind.THREAD_BINDING)
+        for node in nodes(block.body)
+    )
+
+
+def _wants_group(sch: Any, spatial: list[Any], reduced: list[Any], limits: GpuLimits) -> bool:
+    """Whether a work-item a result would leave most of the device idle for long."""
+    results = math.prod(extent_of(sch, loop) for loop in spatial)
+    terms = math.prod(extent_of(sch, loop) for loop in reduced)
+    return results <= _FEW_RESULTS and terms >= 2 * limits.group
+
+
+def _reduce_across_group(sch: Any, spatial: list[Any], reduced: list[Any], limits: GpuLimits) -> None:
+    """A work-group a result: work-items take every n-th term, then add up through local memory."""
+    result = sch.fuse(*spatial)
+    _, item = sch.split(sch.fuse(*reduced), [None, limits.group])
+    sch.bind(result, "blockIdx.x")
+    sch.bind(item, "threadIdx.x")
 
 
 def _bind_single(sch: Any, block_rv: Any) -> None:
@@ -67,9 +104,9 @@ def _bind_single(sch: Any, block_rv: Any) -> None:
 
 
 def _keep_in_register(sch: Any, block_rv: Any, thread: Any) -> None:
-    """Accumulates in private memory and stores once."""
-    for index in range(len(sch.get(block_rv).writes)):
-        sch.reverse_compute_at(sch.cache_write(block_rv, index, "local"), thread, preserve_unit_loops=True)
+    """Accumulates in private memory and stores once; several results (argmax) stay where they are."""
+    if len(sch.get(block_rv).writes) == 1:
+        sch.reverse_compute_at(sch.cache_write(block_rv, 0, "local"), thread, preserve_unit_loops=True)
 
 
 def _feeds_bound(sch: Any, block_rv: Any) -> bool:
