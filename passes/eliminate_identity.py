@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import onnx_ir as ir
-from onnx_ir.passes.common import IdentityEliminationPass, RemoveUnusedNodesPass
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 _SAME_SHAPE = frozenset({"Reshape", "Expand", "Flatten", "Squeeze", "Unsqueeze", "Tile", "Slice", "Pad"})
 
@@ -11,29 +11,28 @@ _SAME_SHAPE = frozenset({"Reshape", "Expand", "Flatten", "Squeeze", "Unsqueeze",
 class EliminateIdentity(ir.passes.InPlacePass):
     """Rules:
 
-    1. Dropout whose mask is unused, without training mode: its data input.
-    2. Cast to the type the input has: its input.
-    3. Reshape, Expand, Slice, Pad and relatives that keep a static shape: their input. (Pad and Slice may shift data
+    1. Identity: its input.
+    2. Dropout whose mask is unused, without training mode: its data input.
+    3. Cast to the type the input has: its input.
+    4. Reshape, Expand, Slice, Pad and relatives that keep a static shape: their input. (Pad and Slice may shift data
        only by changing the shape, or with both signs of padding, or a negative step: those are left alone.)
-    4. Concat, Sum, Max, Min, Mean of one input: that input.
+    5. Concat, Sum, Max, Min, Mean of one input: that input.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        modified = False
-        for graph in model.graphs():
-            for node in graph:
-                if node.domain == "" and _passes_through(node):
-                    identity = ir.Node("", "Identity", [node.inputs[0]], outputs=None, num_outputs=1, name=node.name)
-                    _substitute(graph, node, identity)
-                    modified = True
-        steps = ir.passes.Sequential(RemoveUnusedNodesPass(), IdentityEliminationPass(), RemoveUnusedNodesPass())
-        return ir.passes.PassResult(model, steps(model).modified or modified)
+        modified = RemoveUnusedNodesPass()(model).modified  # a mask that nothing reads goes first
+        for node in model.graph:
+            if node.domain == "" and _passes_through(node):
+                modified |= _remove(model.graph, node)
+        return ir.passes.PassResult(model, modified)
 
 
 def _passes_through(node: ir.Node) -> bool:
     source, result = (node.inputs[0] if node.inputs else None), node.outputs[0]
     if source is None or any(output.uses() or output.is_graph_output() for output in node.outputs[1:]):
         return False
+    if node.op_type == "Identity":
+        return True
     if node.op_type == "Dropout":
         training = node.inputs[2] if len(node.inputs) > 2 else None
         return training is None or (training.const_value is not None and not training.const_value.numpy().any())
@@ -57,9 +56,14 @@ def _shifts(node: ir.Node) -> bool:
     return False
 
 
-def _substitute(graph: ir.Graph | ir.Function, node: ir.Node, other: ir.Node) -> None:
-    old, new = node.outputs[0], other.outputs[0]
-    new.name, new.shape, new.type = old.name, old.shape, old.type
-    graph.insert_before(node, other)
-    ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
+def _remove(graph: ir.Graph, node: ir.Node) -> bool:
+    """Puts the input in the place of the output; the name of a graph output goes over to it."""
+    source, result = node.inputs[0], node.outputs[0]
+    assert source is not None
+    if result.is_graph_output():
+        if source.is_graph_output() or source.is_graph_input() or source.is_initializer() or source.graph is not graph:
+            return False  # only a node of this graph can yield an output, and under one name
+        source.name, result.name = result.name, None
+    ir.convenience.replace_all_uses_with(result, source, replace_graph_outputs=True)
     graph.remove(node, safe=True)
+    return True

@@ -24,6 +24,8 @@ class FixShapes(ir.passes.InPlacePass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         inputs = {value.name or "": value for value in model.graph.inputs}
+        for value in inputs.values():
+            _open_unknown(value)
         complaints = [
             f"no input is called '{name}'; the inputs are {', '.join(map(_show, inputs.values())) or '(none)'}"
             for name in self.shapes
@@ -39,8 +41,14 @@ class FixShapes(ir.passes.InPlacePass):
             complaints = [complaint for value in inputs.values() for complaint in _open_dims(value)]
         if complaints:
             raise UsageError("\n".join(["input shapes do not fit the model", *(f"  - {c}" for c in complaints)]))
-        stale = _forget_symbolic(model) if self.shapes else False
-        return ir.passes.PassResult(model, stale)
+        return ir.passes.PassResult(model, _forget_open(model) or bool(self.shapes))
+
+
+def _open_unknown(value: ir.Value) -> None:
+    """Exporters also write an open dimension as -1 or as '?', which is no name that two dimensions could share."""
+    if value.shape is not None:
+        dims = [None if dim == -1 or (not isinstance(dim, int) and dim.value == "?") else dim for dim in value.shape]
+        value.shape = ir.Shape(dims)
 
 
 def _fix(value: ir.Value, shape: tuple[int, ...], symbols: dict[str, int]) -> list[str]:
@@ -79,13 +87,13 @@ def _open_dims(value: ir.Value) -> list[str]:
     return [f"{_show(value)} has open dimensions {names}; fix them, for example --shape {value.name}={example}"]
 
 
-def _forget_symbolic(model: ir.Model) -> bool:
+def _forget_open(model: ir.Model) -> bool:
     """Drops inner and output shapes that are not static, so that inference states them anew."""
     changed = False
     for graph in model.graphs():
         for node in graph:
             for value in node.outputs:
-                if value.shape is not None and not value.shape.is_static():
+                if value.shape is not None and not all(isinstance(dim, int) and dim >= 0 for dim in value.shape):
                     value.shape, changed = None, True
     return changed
 
