@@ -10,7 +10,14 @@ from tvm.ir import GenericConst
 
 from tilewright.targets.base import Device
 from tilewright.targets.schedules.cpu_conv import Conv2d, conv2d, pack_weights
-from tilewright.targets.schedules.cpu_layout import channels_last, constant, rewrite_main, shape_of
+from tilewright.targets.schedules.cpu_layout import (
+    TO_CHANNELS_FIRST,
+    TO_CHANNELS_LAST,
+    channels_last,
+    constant,
+    rewrite_main,
+    shape_of,
+)
 from tilewright.targets.schedules.cpu_matmul import Matmul, dense, matmul, pack_matrix
 from tilewright.targets.schedules.cpu_spatial import Window
 from tilewright.targets.schedules.cpu_tile import Core
@@ -35,8 +42,8 @@ class _TemplateRewriter(relax.PyExprMutator):  # type: ignore[misc]
         new = template(self, call) if template is not None else None
         return call if new is None else new
 
-    def emit(self, function: Any, name: str, args: list[Any], like: Any) -> Any:
-        return relax.call_tir(self.builder_.add_func(function, name), args, out_ty=like.ty)
+    def emit(self, function: Any, name: str, args: list[Any], out_type: Any) -> Any:
+        return relax.call_tir(self.builder_.add_func(function, name), args, out_ty=out_type)
 
 
 def _conv2d(rewriter: _TemplateRewriter, call: Any) -> Any:
@@ -46,25 +53,35 @@ def _conv2d(rewriter: _TemplateRewriter, call: Any) -> Any:
     if layouts != ("NHWC", "OIHW", "NHWC") or not isinstance(weight, GenericConst) or not _is_f32(data, weight, call):
         return None
     array = weight.value.numpy()
-    window = _window(data, call, array.shape[2:], attrs)
+    window = _window(data, shape_of(call)[1:3], array.shape[2:], attrs)
     channels, out_channels, groups = shape_of(data)[3], array.shape[0], int(attrs.groups)
     if groups == 1:
         conv = Conv2d(window, channels, out_channels).tiled(rewriter.core)
-        return rewriter.emit(conv2d(conv), "conv2d", [data, constant(pack_weights(array, conv.panel))], call)
+        return rewriter.emit(conv2d(conv), "conv2d", [data, constant(pack_weights(array, conv.panel))], call.ty)
     if groups == channels == out_channels:
-        return rewriter.emit(depthwise(window, channels), "depthwise", [data, constant(pack_depthwise(array))], call)
+        return rewriter.emit(depthwise(window, channels), "depthwise", [data, constant(pack_depthwise(array))], call.ty)
     return None
 
 
 def _pool(rewriter: _TemplateRewriter, call: Any) -> Any:
     (data,) = call.args
     attrs = call.attrs
-    if (str(attrs.layout), str(attrs.out_layout)) != ("NHWC", "NHWC") or bool(attrs.ceil_mode) or not _is_f32(data):
+    layout = str(attrs.layout)
+    if str(attrs.out_layout) != layout or layout not in ("NHWC", "NCHW") or bool(attrs.ceil_mode) or not _is_f32(data):
         return None
-    window, channels = _window(data, call, attrs.pool_size, attrs), shape_of(data)[3]
+    if layout == "NCHW":  # no convolution nearby
+        data = rewriter.builder_.emit(relax.op.permute_dims(data, TO_CHANNELS_LAST))
+    batch, channels, out_height, out_width = shape_of(call)
+    if layout == "NHWC":
+        batch, out_height, out_width, channels = shape_of(call)
+    window = _window(data, (out_height, out_width), attrs.pool_size, attrs)
     if call.op.name == "relax.nn.max_pool2d":
-        return rewriter.emit(max_pool(window, channels), "max_pool", [data], call)
-    return rewriter.emit(average_pool(window, channels, bool(attrs.count_include_pad)), "average_pool", [data], call)
+        name, function = "max_pool", max_pool(window, channels)
+    else:
+        name, function = "average_pool", average_pool(window, channels, bool(attrs.count_include_pad))
+    like = relax.TensorType((batch, out_height, out_width, channels), "float32")
+    result = rewriter.emit(function, name, [data], like)
+    return relax.op.permute_dims(rewriter.builder_.emit(result), TO_CHANNELS_FIRST) if layout == "NCHW" else result
 
 
 def _matmul(rewriter: _TemplateRewriter, call: Any) -> Any:
@@ -78,20 +95,19 @@ def _matmul(rewriter: _TemplateRewriter, call: Any) -> Any:
     if isinstance(right, GenericConst) and not other:
         shape = Matmul.tiled(batch, (), rows, depth, columns, rewriter.core)
         packed = constant(pack_matrix(right.value.numpy(), shape.panel))
-        return rewriter.emit(dense(shape), "dense", [left, packed], call)
+        return rewriter.emit(dense(shape), "dense", [left, packed], call.ty)
     shape = Matmul.tiled(batch, other, rows, depth, columns, rewriter.core)
-    return rewriter.emit(matmul(shape), "matmul", [left, right], call)
+    return rewriter.emit(matmul(shape), "matmul", [left, right], call.ty)
 
 
 def _is_f32(*exprs: Any) -> bool:
     return all(str(expr.ty.dtype) == "float32" for expr in exprs)
 
 
-def _window(data: Any, result: Any, kernel: Any, attrs: Any) -> Window:
+def _window(data: Any, out: tuple[int, ...], kernel: Any, attrs: Any) -> Window:
     batch, height, width, _ = shape_of(data)
-    _, out_height, out_width, _ = shape_of(result)
     sizes = (*kernel, *attrs.strides, *attrs.dilation, attrs.padding[0], attrs.padding[1])
-    return Window(batch, height, width, out_height, out_width, *(int(size) for size in sizes))
+    return Window(batch, height, width, *out, *(int(size) for size in sizes))
 
 
 _TEMPLATES: Mapping[str, Callable[[_TemplateRewriter, Any], Any]] = {

@@ -1,0 +1,1 @@
+"""Tests of kernel templates and schedule rules."""
