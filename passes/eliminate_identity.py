@@ -64,6 +64,7 @@ def _remove(graph: ir.Graph, node: ir.Node) -> bool:
         if source.is_graph_output() or source.is_graph_input() or source.is_initializer() or source.graph is not graph:
             return False  # only a node of this graph can yield an output, and under one name
         source.name, result.name = result.name, None
+        source.shape, source.type = source.shape or result.shape, source.type or result.type
     ir.convenience.replace_all_uses_with(result, source, replace_graph_outputs=True)
     graph.remove(node, safe=True)
     return True

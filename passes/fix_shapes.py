@@ -94,7 +94,9 @@ def _forget_open(model: ir.Model) -> bool:
         for node in graph:
             for value in node.outputs:
                 if value.shape is not None and not all(isinstance(dim, int) and dim >= 0 for dim in value.shape):
-                    value.shape, changed = None, True
+                    # An output of a legal model has a shape, so its rank is kept.
+                    value.shape = ir.Shape([None] * len(value.shape)) if value.is_graph_output() else None
+                    changed = True
     return changed
 
 
