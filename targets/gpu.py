@@ -155,11 +155,11 @@ def _written(func: Any) -> tuple[bool, ...]:
     """
     alias: dict[Any, Any] = {}
     stored: set[Any] = set()
-    for node in nodes(func.body):
+    for node in nodes(func.body, tirx.DeclBuffer, tirx.BufferStore, tvm.ir.Call):
         if isinstance(node, tirx.DeclBuffer):
             alias[node.buffer] = node.data
         elif isinstance(node, tirx.BufferStore):
             stored.add(alias.get(node.buffer, node.buffer))
-        elif isinstance(node, tvm.ir.Call):
+        else:
             stored.update(alias.get(arg, arg) for arg in node.args if isinstance(arg, tirx.Var))
     return tuple(any(param.same_as(var) for var in stored) for param in func.params)

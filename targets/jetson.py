@@ -12,7 +12,7 @@ from tilewright.targets.base import Code
 from tilewright.targets.gpu import Generated, GpuTarget, Kernel
 from tilewright.targets.nvrtc import compile_cuda
 
-# TVM opens with <cuda/std/cstdint> and <cuda/std/type_traits>, which take NVRTC two seconds; its kernels need the names only.
+# TVM opens with <cuda/std/cstdint> and <cuda/std/type_traits>: two seconds of NVRTC, for a few names.
 _STANDARD_HEADERS = re.compile(r"#ifdef __CUDACC_RTC__.*?#include <cuda\.h>\n#endif\n", re.DOTALL)
 _TYPES = """\
 typedef signed char int8_t;

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,21 +99,23 @@ def axes(sch: Any, block_rv: Any) -> list[Axis]:
     return result
 
 
-def nodes(root: Any) -> Iterator[Any]:
-    """Every node of a TIR expression or statement, parents first."""
+def nodes(root: Any, *kinds: Any) -> list[Any]:
+    """Every node of a TIR expression or statement that is of one of these classes (any, if none), parents first."""
     found: list[Any] = []
-    tvm_ffi.structural_walk(root, found.append, order="pre")
-    return iter(found)
+    # The walker filters by class in C++, which is much cheaper than a call into Python for every node.
+    visit = [(kind, found.append) for kind in kinds] if kinds else found.append
+    tvm_ffi.structural_walk(root, visit, order="pre")
+    return found
 
 
 def loads(root: Any) -> list[Any]:
     """The buffer loads inside an expression or statement."""
-    return [node for node in nodes(root) if isinstance(node, TensorLoad)]
+    return nodes(root, TensorLoad)
 
 
 def uses(expr: Any, var: Any) -> bool:
     """Whether the variable occurs in the expression."""
-    return any(isinstance(node, tirx.Var) and node.same_as(var) for node in nodes(expr))
+    return any(node.same_as(var) for node in nodes(expr, tirx.Var))
 
 
 def plain_floats(stmt: Any) -> bool:
@@ -157,7 +158,7 @@ def _worth_inlining(sch: Any, block_rv: Any) -> bool:
     times = 0
     for consumer_rv in sch.get_consumers(block_rv):
         times += sum(load.source.same_as(written) for load in loads(sch.get(consumer_rv).body))
-    return (times - 1) * sum(1 for _ in nodes(block.body.value)) <= _INLINE_NODES
+    return (times - 1) * len(nodes(block.body.value)) <= _INLINE_NODES
 
 
 def largest_divisor(extent: int, at_most: int) -> int:
@@ -188,10 +189,11 @@ def bind_flat(sch: Any, loops: list[Any], limits: GpuLimits) -> tuple[Any, Any]:
 
 
 def extent_of(sch: Any, loop: Any) -> int:
-    """A loop's constant extent."""
-    return int(sch.get(loop).extent)
+    """A loop's extent.
 
-
-def volume(extents: Iterator[int] | list[int]) -> int:
-    """Product of extents."""
-    return math.prod(extents)
+    Raises:
+        NotApplicable: it depends on data or on an outer loop.
+    """
+    extent = sch.get(loop).extent
+    require(isinstance(extent, tirx.IntImm), "a loop of varying extent")
+    return int(extent)

@@ -1,6 +1,6 @@
 """The schedule that takes any PrimFunc: every stage that cannot be inlined becomes a kernel of its own.
 
-Spatial axes go to work-items, and a reduction runs serially inside one, or across a work-group where there are few results
+Spatial axes go to work-items. A reduction runs serially inside one, or across a work-group where there are few results
 and many terms. What has no spatial axis, or is opaque (scans, sorts), runs in a single work-item. Right always: between
 stages lies the end of a kernel, the only barrier that a whole grid has.
 """
@@ -72,10 +72,8 @@ def bind_stage(sch: Any, block_rv: Any, limits: GpuLimits) -> None:
 
 def _launches_itself(block: Any) -> bool:
     """Whether the stage comes with work-items of its own, as TOPI's scatter kernels do."""
-    return any(
-        (isinstance(node, tirx.AttrStmt) and str(node.attr_key) == "thread_extent")
-        or (isinstance(node, tirx.For) and node.kind == tirx.ForKind.THREAD_BINDING)
-        for node in nodes(block.body)
+    return any(str(node.attr_key) == "thread_extent" for node in nodes(block.body, tirx.AttrStmt)) or any(
+        node.kind == tirx.ForKind.THREAD_BINDING for node in nodes(block.body, tirx.For)
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import tvm
 from tvm import relax
 
@@ -23,7 +24,7 @@ class _WeightsByInput(relax.PyExprMutator):  # type: ignore[misc]
             return call
         return relax.op.nn.conv2d(
             data,
-            relax.op.permute_dims(weight, [1, 2, 3, 0]),
+            relax.const(np.ascontiguousarray(weight.value.numpy().transpose(1, 2, 3, 0))),
             strides=attrs.strides,
             padding=attrs.padding,
             dilation=attrs.dilation,
@@ -36,7 +37,7 @@ class _WeightsByInput(relax.PyExprMutator):  # type: ignore[misc]
 
 
 def pack_weights(mod: Any) -> Any:
-    """Gives the constant weights of dense 2-d convolutions the layout IHWO; the permutation folds away at compile time."""
+    """Gives the constant weights of dense 2-d convolutions the layout IHWO."""
     mutator = _WeightsByInput(mod)
     for var, func in mod.functions.items():
         if isinstance(func, relax.Function):

@@ -58,7 +58,7 @@ def schedule_one(func: Any, target: Any, limits: GpuLimits) -> Any:
 
 
 def _check(func: Any, target: Any, limits: GpuLimits) -> None:
-    """Lowers the function alone, so that a schedule that TVM cannot lower is found here and not in the whole network."""
+    """Lowers the function alone: a schedule that TVM cannot lower is found here, not in the whole network."""
     lowered = device_lower({"kernel": func}, target)
     for call in lowered.functions["kernel"].calls:
         threads = call.block[0] * call.block[1] * call.block[2]
@@ -72,5 +72,5 @@ def _check(func: Any, target: Any, limits: GpuLimits) -> None:
 
 def local_bytes(kernel: Any) -> int:
     """Bytes of local (CUDA: static shared) memory that a lowered device function allocates."""
-    allocated = [node.buffer for node in nodes(kernel.body) if isinstance(node, tirx.AllocBuffer)]
+    allocated = [node.buffer for node in nodes(kernel.body, tirx.AllocBuffer)]
     return sum(buffer_bytes(buffer) for buffer in allocated if buffer.scope().startswith("shared"))

@@ -273,7 +273,7 @@ class _Steps:
         self.level = long[-1]  # where the others are
 
     def split(self, spatial: list[Any], limits: GpuLimits) -> None:
-        """Splits one reduction loop by the vector length, the one that an operand is contiguous along if there is any."""
+        """Splits one reduction loop by the vector length: one that an operand is contiguous along, if there is any."""
         chosen = self.long[-1]
         for var, loop in self.loop_of.items():
             if loop in self.long and any(_last(load).same_as(var) for load in _operands(self.sch, self.reduction)):

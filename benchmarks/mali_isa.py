@@ -1,0 +1,216 @@
+"""Static facts of every generated Mali kernel: instructions, spills, local memory. Mesa's compiler, not device time.
+
+    python -m benchmarks.mali_isa [--models mnist-conv model.onnx] [--gpus g52 g57] [--precisions fp32 fp16]
+                                  [--compiler CMD] [--json out.json]
+
+CMD (or the environment variable TILEWRIGHT_MALI_COMPILER) is any command that compiles OpenCL C with Mesa's Panfrost
+compiler, without a device, and prints shader-db statistics: `CMD -g g52 FILE.cl` has to print, per file, `BUILD 0`, a line
+with `<n> inst ... <spills>:<fills> spills:fills` per kernel (the text of BIFROST_MESA_DEBUG=shaderdb), and a line
+`KERNEL <name> ... local=<bytes> private=<bytes>` per kernel (of clGetKernelWorkGroupInfo).
+
+Exit code 1 where a kernel does not compile, spills, or takes more than 32 KiB of local memory. The figures say how large
+the code is and whether it fits the registers; they say nothing about time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+import tilewright
+from benchmarks.zoo import ZOO
+from tilewright.errors import TilewrightError, ToolError
+from tilewright.plan import Plan
+from tilewright.targets import resolve
+
+COMPILER_VARIABLE = "TILEWRIGHT_MALI_COMPILER"
+LOCAL_BYTES = 32 * 1024  # local memory of every Mali since Bifrost
+_TOGETHER = 16  # kernels of one compiler run; the statistics of one run are not in the order of its kernels
+_KERNEL = re.compile(r"^__kernel .*?^\}\n", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What the compiler says of some kernels together.
+
+    Attributes:
+        spills: stores and loads of registers that did not fit.
+        local_bytes: the most that one of the kernels takes.
+        error: the compiler's complaint, or "".
+    """
+
+    kernels: int = 0
+    instructions: int = 0
+    spills: int = 0
+    local_bytes: int = 0
+    private_bytes: int = 0
+    error: str = ""
+
+    @property
+    def sound(self) -> bool:
+        return not self.error and not self.spills and self.local_bytes <= LOCAL_BYTES
+
+    def __add__(self, other: Statistics) -> Statistics:
+        return Statistics(
+            self.kernels + other.kernels,
+            self.instructions + other.instructions,
+            self.spills + other.spills,
+            max(self.local_bytes, other.local_bytes),
+            max(self.private_bytes, other.private_bytes),
+            self.error or other.error,
+        )
+
+
+@dataclass
+class Row:
+    """One model for one GPU and precision; ``unsound`` names the kernels that break a bar."""
+
+    model: str
+    gpu: str
+    precision: str
+    statistics: Statistics = field(default_factory=Statistics)
+    unsound: dict[str, Statistics] = field(default_factory=dict)
+    error: str = ""
+
+
+class Compiler:
+    """Mesa's offline compiler behind a command line."""
+
+    def __init__(self, command: str) -> None:
+        self.command = shlex.split(command)
+        self.known: dict[tuple[str, str], Statistics] = {}
+
+    def compile(self, gpu: str, source: str) -> Statistics:
+        """Compiles one OpenCL program.
+
+        Raises:
+            ToolError: the command cannot be started, or prints nothing of what is expected.
+        """
+        if (gpu, source) not in self.known:
+            self.known[gpu, source] = self._compile(gpu, source)
+        return self.known[gpu, source]
+
+    def _compile(self, gpu: str, source: str) -> Statistics:
+        with tempfile.TemporaryDirectory(prefix="tilewright-isa-") as folder:
+            path = Path(folder) / "kernels.cl"
+            path.write_text(source, encoding="utf-8")
+            try:
+                done = subprocess.run(
+                    [*self.command, "-g", gpu, str(path)], capture_output=True, text=True, check=False
+                )
+            except OSError as error:
+                raise ToolError(f"cannot start {self.command[0]}: {error.strerror}") from error
+        text = done.stdout + done.stderr
+        build = re.search(r"^BUILD (-?\d+)(.*)", text, re.MULTILINE | re.DOTALL)
+        if build is None:
+            raise ToolError(f"{self.command[0]} printed no BUILD line:\n{text[-500:]}")
+        if build[1] != "0":
+            return Statistics(error=build[2].strip()[:300] or f"build error {build[1]}")
+        kernels = re.findall(r"^KERNEL .*local=(\d+) private=(\d+)", text, re.MULTILINE)
+        shaders = re.findall(r"(\d+) inst\b.*?(\d+):(\d+) spills:fills", text)
+        if not kernels or len(shaders) < len(kernels):
+            raise ToolError(f"{self.command[0]} printed statistics of {len(shaders)} of {len(kernels)} kernels")
+        return Statistics(
+            len(kernels),
+            sum(int(count) for count, _, _ in shaders),
+            sum(int(stores) + int(reloads) for _, stores, reloads in shaders),
+            max(int(local) for local, _ in kernels),
+            max(int(private) for _, private in kernels),
+        )
+
+
+def programs(plan: Plan) -> Iterable[str]:
+    """The OpenCL programs of a plan."""
+    return (image.data.decode() for module in plan.modules for image in module.images if image.kind == "opencl")
+
+
+def split(program: str) -> tuple[str, dict[str, str]]:
+    """A program's pragmas, and its kernels by name."""
+    kernels = _KERNEL.findall(program)
+    names = [re.search(r"void (\w+)\(", kernel) for kernel in kernels]
+    prelude = program[: program.find("__kernel")]
+    return prelude, {name[1]: kernel for name, kernel in zip(names, kernels, strict=True) if name}
+
+
+def examine(plan: Plan, compiler: Compiler, row: Row) -> None:
+    """Compiles all kernels of a plan; those of an unsound group once more one by one, to name the culprits."""
+    for program in programs(plan):
+        prelude, kernels = split(program)
+        names = list(kernels)
+        for start in range(0, len(names), _TOGETHER):
+            group = names[start : start + _TOGETHER]
+            found = compiler.compile(row.gpu, prelude + "\n".join(kernels[name] for name in group))
+            if not found.sound:
+                single = {name: compiler.compile(row.gpu, prelude + kernels[name]) for name in group}
+                row.unsound |= {name: one for name, one in single.items() if not one.sound}
+            row.statistics += found
+
+
+def models(names: Sequence[str]) -> list[tuple[str, Path, dict[str, tuple[int, ...]]]]:
+    """Name, file and shapes of the models asked for; all of the zoo if none is."""
+    known = {model.name: model for model in ZOO}
+    wanted = names or list(known)
+    return [
+        (name, known[name].onnx(), dict(known[name].shapes)) if name in known else (Path(name).stem, Path(name), {})
+        for name in wanted
+    ]
+
+
+def table(rows: Sequence[Row]) -> Table:
+    """The figures, labelled for what they are."""
+    made = Table(title="Mali kernels, static: Mesa's compiler, not device time")
+    for column in ("model", "gpu", "precision", "kernels", "instructions", "spills", "local bytes", "verdict"):
+        made.add_column(column, justify="left" if column in ("model", "gpu", "precision", "verdict") else "right")
+    for row in rows:
+        got = row.statistics
+        figures = [str(value) for value in (got.kernels, got.instructions, got.spills, got.local_bytes)]
+        verdict = row.error or (f"{len(row.unsound)} unsound" if row.unsound else "ok")
+        made.add_row(row.model, row.gpu, row.precision, *figures, verdict)
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", default=[], help="zoo models or ONNX files (default: the whole zoo)")
+    parser.add_argument("--gpus", nargs="+", default=["g52", "g57"], help="Mali GPUs that both sides know")
+    parser.add_argument("--precisions", nargs="+", default=["fp32", "fp16"], choices=["fp32", "fp16"])
+    parser.add_argument("--compiler", default=os.environ.get(COMPILER_VARIABLE), help=f"default: ${COMPILER_VARIABLE}")
+    parser.add_argument("--json", type=Path, help="write the rows here too")
+    args = parser.parse_args(argv)
+    if not args.compiler:
+        parser.error(f"no compiler: give --compiler or set {COMPILER_VARIABLE}")
+    console, compiler, rows = Console(), Compiler(args.compiler), []
+    for name, path, shapes in models(args.models):
+        for precision in args.precisions:
+            for gpu in args.gpus:
+                row = Row(name, gpu, precision)
+                rows.append(row)
+                try:
+                    plan = tilewright.compile(path, resolve(f"mali-{gpu}", precision), shapes=shapes).plan
+                    examine(plan, compiler, row)
+                except TilewrightError as error:
+                    row.error = str(error).splitlines()[0]
+                for kernel, found in row.unsound.items():
+                    why = found.error or f"{found.spills} spills, {found.local_bytes} bytes of local memory"
+                    console.print(f"{name} {gpu} {precision} {kernel}: {why}", highlight=False)
+    console.print(table(rows))
+    if args.json:
+        args.json.write_text(json.dumps([dataclasses.asdict(row) for row in rows], indent=1))
+    return 0 if all(not row.unsound and not row.error for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
