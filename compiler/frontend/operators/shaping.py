@@ -188,7 +188,9 @@ def _eye_like(layer: Layer) -> Expr:
 
 def _range(layer: Layer) -> Expr:
     start, limit, delta = (layer.constant(i, "a bound") for i in range(3))
-    assert start is not None and limit is not None and delta is not None
+    assert start is not None
+    assert limit is not None
+    assert delta is not None
     return const(np.arange(start.item(), limit.item(), delta.item()), layer.out_dtype())
 
 
