@@ -8,10 +8,14 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
-from tilewright.artifact import Artifact
+import tilewright
+from tilewright.artifact import Artifact, Selftest
 from tilewright.plan import Image, Module
+from tilewright.runtime import Session
 
 from . import toys
 from .conftest import CMakeBuild
@@ -79,3 +83,25 @@ def test_the_library_is_small(arm_build: Path, tmp_path: Path) -> None:
     stripped = tmp_path / "libtilewright.so"
     subprocess.run(["aarch64-linux-gnu-strip", arm_build / "libtilewright.so", "-o", stripped], check=True)
     assert stripped.stat().st_size <= LIMIT_BYTES
+
+
+@pytest.fixture(scope="session")
+def digits() -> dict[str, npt.NDArray[np.generic]]:
+    with np.load(toys.ROOT / "examples" / "mnist" / "digits.npz") as file:
+        return {key: file[key] for key in file.files}
+
+
+@pytest.mark.parametrize(("core", "target"), list(zip(CORES, ("cpu-neon", "cpu-dotprod"), strict=True)))
+def test_the_demo_model_agrees_with_x86_64(
+    arm_build: Path, digits: dict[str, npt.NDArray[np.generic]], tmp_path: Path, core: str, target: str
+) -> None:
+    """20 digits at once, x86-64's logits as the self-test. 1e-5: both add up some 10^3 products, in another order."""
+    model, shapes = toys.ROOT / "examples" / "mnist" / "mnist.onnx", {"image": (20, 1, 28, 28)}
+    inputs = {"image": digits["images"][:20].reshape(shapes["image"]).astype("float32") / 255}
+    with Session(tilewright.compile(model, "cpu", shapes=shapes).to_bytes()) as session:
+        outputs = session.run(inputs)
+    artifact = tilewright.compile(model, target, shapes=shapes)
+    dataclasses.replace(artifact, selftest=Selftest(inputs, outputs, 1e-5)).save(tmp_path / "mnist.tw")
+    done = run(arm_build, core, tmp_path / "mnist.tw", "--selftest")
+    assert done.returncode == 0, done.stderr
+    assert "self-test passed on aarch64 cpu" in done.stdout
