@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import tvm
-from tvm import relax, tirx
+from tvm import tirx
 
-from tilewright.errors import UsageError
 from tilewright.lower.tir import DeviceFunction, device_lower
-from tilewright.targets.base import Code, Device, KernelCall, KernelCode, Target
-from tilewright.targets.schedules import gpu_layout, gpu_rules
+from tilewright.targets.base import Code, KernelCall, KernelCode, Target
+from tilewright.targets.schedules import gpu_half, gpu_layout, gpu_rules
 from tilewright.targets.schedules.gpu_common import GpuLimits, nodes
 
 _DEFINITION = re.compile(
@@ -70,11 +69,6 @@ class Generated:
 class GpuTarget(Target):
     """A family of GPUs. A subclass gives the TVM target and turns the generated kernels into images."""
 
-    def __init__(self, device: Device, precision: str = "fp32") -> None:
-        if precision not in ("fp32", "fp16"):
-            raise UsageError(f"{device.name} computes in fp32 or fp16, not {precision}")
-        super().__init__(device, precision)
-
     @property
     def limits(self) -> GpuLimits:
         """What a kernel may take of this device."""
@@ -83,8 +77,7 @@ class GpuTarget(Target):
     def prepare(self, mod: Any) -> Any:
         """Packs weights; in fp16 puts convolutions and products in half precision, but no model input or output."""
         if self.precision == "fp16":
-            mod = relax.transform.ToMixedPrecision(out_dtype="float16")(mod)
-            mod = relax.transform.FoldConstant()(mod)
+            mod = gpu_half.to_half(mod)
         return gpu_layout.pack_weights(mod)
 
     def schedule(self, mod: Any) -> Any:
