@@ -78,7 +78,7 @@ def _attrs(node: ir.Node) -> Sequence[ir.Attr]:
 
 def _evaluate(node: ir.Node, opsets: dict[str, int]) -> Sequence[Array] | None:
     inputs = [value for value in dict.fromkeys(node.inputs) if value is not None]
-    arrays = {value.name: value.const_value.numpy() for value in inputs if value.const_value is not None}
+    arrays = {value.name or "": value.const_value.numpy() for value in inputs if value.const_value is not None}
     if _predicted(node) > max(_ALWAYS, _GROWTH * sum(array.nbytes for array in arrays.values())):
         return None
     proto = onnx.helper.make_model(

@@ -48,7 +48,7 @@ def _without_weights(model: ir.Model) -> Iterator[None]:
     for value in large:
         tensor = value.const_value
         assert tensor is not None
-        value.shape = ir.Shape(tensor.shape)
+        value.shape = ir.Shape(tensor.shape.numpy())
         value.dtype = tensor.dtype
         del graph.initializers[value.name or ""]
         graph.inputs.append(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import onnx
 import onnx_ir as ir
@@ -60,7 +61,7 @@ def _has_graphs(node: ir.Node) -> bool:
     return any(a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in node.attributes.values())
 
 
-def _schema(node: ir.Node, opsets: Mapping[str, int]) -> onnx.defs.OpSchema | None:
+def _schema(node: ir.Node, opsets: Mapping[str, int]) -> Any:  # OpSchema | None, whose stub lacks function bodies
     try:
         return onnx.defs.get_schema(node.op_type, opsets.get(node.domain, 1), node.domain)
     except onnx.defs.SchemaError:
@@ -73,7 +74,7 @@ def _standard_body(node: ir.Node, opsets: Mapping[str, int]) -> ir.Function | No
     opset = opsets.get("", 1)
     for name, attribute in schema.attributes.items():
         if name not in node.attributes and attribute.default_value.type:
-            node.attributes[name] = ir.from_proto(attribute.default_value)
+            node.attributes[name] = ir.serde.deserialize_attribute(attribute.default_value)
     if schema.has_function:
         versions = [version for version in schema.function_opset_versions if version <= opset]
         body = schema.get_function_with_opset_version(max(versions)) if versions else b""
@@ -92,7 +93,7 @@ def _standard_body(node: ir.Node, opsets: Mapping[str, int]) -> ir.Function | No
     proto = onnx.FunctionProto.FromString(body)
     _complete_outputs(proto, len(node.outputs))
     proto.overload = f"{node.name}_body"
-    function = ir.from_proto(proto)
+    function: ir.Function = ir.serde.deserialize_function(proto)
     function.graph.opset_imports.clear()
     function.graph.opset_imports.update(opsets)
     return function

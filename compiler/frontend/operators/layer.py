@@ -182,7 +182,7 @@ def dtype_name(value: ir.Value | None) -> str:
 
 
 def hint(node: ir.Node) -> str:
-    """What to name a node's bindings, so that the lowering can tell layers apart."""
+    """The name of a node's bindings, from which lowering tells which nodes a kernel computes."""
     return binding_hint(node.name or node.op_type)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -163,7 +163,7 @@ def _source(
 
 
 def _nearest(at: Array, mode: str) -> Array:
-    rounding = {
+    rounding: Mapping[str, Callable[[Array], Array]] = {
         "round_prefer_floor": lambda v: np.ceil(v - 0.5),
         "round_prefer_ceil": lambda v: np.floor(v + 0.5),
         "floor": np.floor,
@@ -204,9 +204,9 @@ def resample_axis(layer: Layer, x: Expr, axis: int, taps: Taps, border: float) -
 
     def compute(data: Any, *table: Any) -> Any:
         rest = list(table)
-        chosen = None if step is not None else rest.pop(0)
-        weight = None if taps.weights is None else rest.pop(0)
-        outside = None if taps.outside is None else rest.pop(0)
+        chosen: Any = None if step is not None else rest.pop(0)
+        weight: Any = None if taps.weights is None else rest.pop(0)
+        outside: Any = None if taps.outside is None else rest.pop(0)
         count = taps.indices.shape[1]
         k = te.reduce_axis((0, count), name="tap") if count > _UNROLL else None
 

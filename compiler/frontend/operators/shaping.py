@@ -47,8 +47,9 @@ def _slice(layer: Layer) -> Expr:
     """Bounds are clamped as Python's slices are; a negative step is read by index arithmetic."""
     rank, shape = layer.rank(), layer.shape()
     if layer.opset < 10:
-        starts, ends = layer.integers("starts"), layer.integers("ends")
-        axes = layer.integers("axes", range(len(starts)))
+        starts: Sequence[int] = layer.integers("starts")
+        ends: Sequence[int] = layer.integers("ends")
+        axes: Sequence[int] = layer.integers("axes", range(len(starts)))
         steps: Sequence[int] = [1] * len(starts)
     else:
         starts, ends = _integers(layer, 1, "starts"), _integers(layer, 2, "ends")
