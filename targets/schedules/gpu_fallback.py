@@ -26,25 +26,36 @@ _FEW_RESULTS = 256  # fewer work-items than this keep no GPU busy
 
 
 def schedule(func: Any, limits: GpuLimits) -> Any:
-    """Schedules any PrimFunc. Returns an s_tir.Schedule."""
+    """Schedules any PrimFunc whose reductions TVM can run across a work-group. Returns an s_tir.Schedule."""
     sch = s_tir.Schedule(func)
     bind_rest(sch, limits)
     return sch
 
 
-def bind_rest(sch: Any, limits: GpuLimits) -> None:
-    """Inlines or binds every stage that is not bound yet."""
+def schedule_serial(func: Any, limits: GpuLimits) -> Any:
+    """Schedules any PrimFunc: no reduction, whatever its operator, is shared by work-items."""
+    sch = s_tir.Schedule(func)
+    bind_rest(sch, limits, groups=False)
+    return sch
+
+
+def bind_rest(sch: Any, limits: GpuLimits, groups: bool = True) -> None:
+    """Inlines or binds every stage that is not bound yet.
+
+    Args:
+        groups: a work-group may share a reduction.
+    """
     inline_spatial(sch, keep=lambda sch, block_rv: _is_bound(sch, block_rv) or _feeds_bound(sch, block_rv))
     for block_rv in stages(sch):
         if not _is_bound(sch, block_rv):
-            bind_stage(sch, block_rv, limits)
+            bind_stage(sch, block_rv, limits, groups)
 
 
 def _is_bound(sch: Any, block_rv: Any) -> bool:
     return any(sch.get(loop).thread_binding is not None for loop in sch.get_loops(block_rv))
 
 
-def bind_stage(sch: Any, block_rv: Any, limits: GpuLimits) -> None:
+def bind_stage(sch: Any, block_rv: Any, limits: GpuLimits, groups: bool = True) -> None:
     """Makes one top-level stage a kernel."""
     block = sch.get(block_rv)
     if _launches_itself(block):
@@ -61,7 +72,7 @@ def bind_stage(sch: Any, block_rv: Any, limits: GpuLimits) -> None:
     if not spatial:
         spatial = [sch.add_unit_loop(loops[0] if loops else block_rv)]
     sch.reorder(*spatial, *reduced)
-    if is_reduction(block) and _wants_group(sch, spatial, reduced, limits):
+    if groups and is_reduction(block) and _wants_group(sch, spatial, reduced, limits):
         _reduce_across_group(sch, spatial, reduced, limits)
         return
     _, thread = bind_flat(sch, spatial, limits)

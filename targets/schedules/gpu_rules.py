@@ -15,7 +15,11 @@ from tilewright.targets.schedules.gpu_common import GpuLimits, NotApplicable, no
 
 Rule = Callable[[Any, GpuLimits], Any]  # (PrimFunc, limits) -> s_tir.Schedule; raises NotApplicable
 
-RULES: tuple[tuple[str, Rule], ...] = (("tile", gpu_tile.schedule), ("fallback", gpu_fallback.schedule))
+RULES: tuple[tuple[str, Rule], ...] = (
+    ("tile", gpu_tile.schedule),
+    ("stages", gpu_fallback.schedule),
+    ("serial", gpu_fallback.schedule_serial),
+)
 
 
 def schedule(mod: Any, target: Any, limits: GpuLimits) -> Any:

@@ -8,7 +8,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from tests.models import make_model
+from tilewright.errors import ToolError
 from tilewright.runtime import devices
+from tilewright.targets.nvrtc import wheel_folder
 
 FLOAT = TensorProto.FLOAT
 
@@ -73,3 +75,12 @@ def residual_net() -> onnx.ModelProto:
         "six": np.array(6, "float32"),
     }
     return make_model(nodes, {"x": (FLOAT, [1, 3, 28, 28])}, {"y": (FLOAT, [1, 10])}, weights)
+
+
+def needs_nvrtc() -> None:
+    """Skips the test where NVIDIA's compiler wheels are not installed."""
+    try:
+        for package in ("cuda_nvrtc", "cuda_runtime", "cuda_cccl", "cuda_nvcc"):
+            wheel_folder(package)
+    except ToolError as error:
+        pytest.skip(str(error))

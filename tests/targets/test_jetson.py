@@ -1,0 +1,160 @@
+"""The Jetson target: source, cubins, what ptxas says, and the kernels' numbers through an emulation on the CPU."""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import importlib.util
+import math
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+import tilewright
+from tests.conftest import Golden
+from tests.targets.gpu import conv_and_dense, floats, needs_nvrtc, residual_net
+from tests.targets.running import expected
+from tilewright.errors import ToolError
+from tilewright.plan import COPY, Plan
+from tilewright.targets import device_facts, device_names, resolve
+from tilewright.targets import jetson as jetson_module
+from tilewright.targets.gpu import Generated
+from tilewright.targets.jetson import Jetson
+from tilewright.targets.nvrtc import compile_cuda, kernel_resources
+
+BOARDS = {"jetson-nano": "sm_53", "jetson-tx2": "sm_62", "jetson-xavier": "sm_72", "jetson-orin": "sm_87"}
+
+
+@pytest.fixture
+def sources(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What would go to NVRTC, in place of NVRTC."""
+    found: list[str] = []
+    original = Jetson.source
+
+    def source(self: Jetson, generated: Generated) -> str:
+        found.append(original(self, generated))
+        return found[-1]
+
+    monkeypatch.setattr(Jetson, "source", source)
+    monkeypatch.setattr(jetson_module, "compile_cuda", lambda source, arch: arch.encode())
+    return found
+
+
+def compiled(model: onnx.ModelProto, device: str, precision: str = "fp32") -> Plan:
+    return tilewright.compile(model, target=resolve(device, precision)).plan
+
+
+def test_every_board_has_its_architecture() -> None:
+    boards = {name: tuple(device_facts(name)["archs"]) for name in device_names() if name.startswith("jetson-")}
+    assert boards == {name: (arch,) for name, arch in BOARDS.items()}
+    assert tuple(device_facts("jetson")["archs"]) == tuple(BOARDS.values())
+
+
+def test_a_board_gets_its_cubin_and_ptx_the_family_all(sources: list[str]) -> None:
+    for device, archs in {**{name: (arch,) for name, arch in BOARDS.items()}, "jetson": tuple(BOARDS.values())}.items():
+        ((module,),) = (compiled(conv_and_dense(), device).modules,)
+        wanted = [("cubin", arch, arch) for arch in archs] + [("ptx", archs[-1], archs[-1].replace("sm", "compute"))]
+        assert [(image.kind, image.arch, image.data.decode()) for image in module.images] == wanted
+
+
+def test_source_of_a_convolution_and_a_dense_layer(sources: list[str], golden: Golden) -> None:
+    compiled(conv_and_dense(), "jetson-nano")
+    golden("jetson.conv_dense.cu", sources[0])
+
+
+def test_blocks_are_as_large_as_stated_and_read_only_data_is_const(sources: list[str]) -> None:
+    plan = compiled(residual_net(), "jetson-nano")
+    found = re.findall(r"__launch_bounds__\((\d+)\)\n(\w+)\(([^)]*)\)", sources[0])
+    kernels = {name: (int(threads), params.split(",")) for threads, name, params in found}
+    for launch in plan.launches:
+        threads, params = kernels[launch.kernel]
+        assert math.prod(launch.block) == threads <= 256
+        for param, arg in zip(params, launch.args, strict=True):
+            assert "const" in param or plan.buffers[arg].data is None
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("arch", BOARDS.values())
+def test_no_kernel_spills(sources: list[str], monkeypatch: pytest.MonkeyPatch, arch: str, precision: str) -> None:
+    needs_nvrtc()
+    device = next(name for name, its in BOARDS.items() if its == arch)
+    plan = compiled(residual_net(), device, precision)
+    found = kernel_resources(compile_cuda(sources[0], arch.replace("sm", "compute")), arch)
+    assert {launch.kernel for launch in plan.launches} <= set(found)
+    for name, used in found.items():
+        assert used.spill_bytes == 0, name
+        assert used.stack_bytes == 0, name
+        assert used.shared_bytes <= 48 * 1024, name
+
+
+def test_all_cubins_are_made() -> None:
+    needs_nvrtc()
+    ((module,),) = (compiled(conv_and_dense(), "jetson").modules,)
+    *cubins, ptx = module.images
+    assert all(image.data.startswith(b"\x7fELF") for image in cubins)
+    assert b".target sm_87" in ptx.data
+
+
+def test_without_nvrtc_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = importlib.util.find_spec
+
+    def find_spec(name: str, package: str | None = None) -> Any:
+        return None if name.startswith("nvidia") else original(name, package)
+
+    monkeypatch.setattr(importlib.util, "find_spec", find_spec)
+    with pytest.raises(ToolError, match=r"pip install tilewright\[cuda\]"):
+        compile_cuda("", "sm_53")
+
+
+def test_kernels_compute_the_network_when_emulated(sources: list[str], tmp_path: Path) -> None:
+    """The CUDA source compiled as C++ and run thread by thread: shows that it is right in itself, and no more."""
+    compiler = shutil.which("c++") or pytest.skip("no C++ compiler; install one with: apt-get install g++")
+    model = conv_and_dense()
+    plan = compiled(model, "jetson-nano")
+    assert "__syncthreads" not in sources[0]
+    body = sources[0][sources[0].index('extern "C"') :]
+    entries = []
+    for launch in {launch.kernel: launch for launch in plan.launches if launch.module != COPY}.values():
+        types = re.search(rf"\n{launch.kernel}\(([^)]*)\)", body)
+        assert types is not None
+        args = ", ".join(f"({re.sub(r'__restrict__.*', '', t)})a[{i}]" for i, t in enumerate(types[1].split(",")))
+        entries.append(
+            f'extern "C" void run_{launch.kernel}(const unsigned* g, const unsigned* b, void** a) '
+            f"{{ emulate({launch.kernel}, g, b, {args}); }}"
+        )
+    header = Path(__file__).with_name("cuda_emulation.h")
+    (tmp_path / "kernels.cc").write_text("\n".join([f'#include "{header}"', body, *entries]))
+    library = tmp_path / "kernels.so"
+    command = [compiler, "-std=c++17", "-O1", "-w", "-fno-strict-aliasing", "-shared", "-fPIC", "-o", str(library)]
+    subprocess.run([*command, str(tmp_path / "kernels.cc")], check=True)
+    x = floats(1, 8, 8, 8)
+    got = _execute(plan, ctypes.CDLL(str(library)), x)
+    # float32 sums in another order
+    np.testing.assert_allclose(got, expected(model, {"x": x})["y"], rtol=1e-4, atol=1e-5)
+
+
+def _execute(plan: Plan, library: ctypes.CDLL, x: np.ndarray) -> np.ndarray:
+    """Runs a plan with one NumPy array a buffer; arena offsets are not used."""
+    memory = [
+        np.zeros(buffer.shape, buffer.dtype) if buffer.data is None else np.ascontiguousarray(buffer.data)
+        for buffer in plan.buffers
+    ]
+    memory[plan.inputs[0]][...] = x
+    for launch in plan.launches:
+        if launch.module == COPY:
+            memory[launch.args[1]][...] = memory[launch.args[0]].reshape(memory[launch.args[1]].shape)
+            continue
+        sizes = [(ctypes.c_uint * 3)(*size) for size in (launch.grid, launch.block)]
+        pointers = (ctypes.c_void_p * len(launch.args))(*(memory[arg].ctypes.data for arg in launch.args))
+        getattr(library, f"run_{launch.kernel}")(*sizes, pointers)
+    return memory[plan.outputs[0]]
+
+
+def test_devices_are_described() -> None:
+    assert all(dataclasses.is_dataclass(resolve(name).device) and device_facts(name)["description"] for name in BOARDS)
