@@ -13,13 +13,14 @@ An assignment of n slots costs O(n^3), so slots are assigned in random groups, e
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
 Permutation = npt.NDArray[np.intp]
-Magnitudes = npt.NDArray[np.float32]
+Magnitudes = npt.NDArray[Any]  # float32
 
 GROUP = 512  # slots that are assigned together; larger groups cost much and gain nothing measurable
 EXCHANGED = 0.03  # share of rows and columns that an escape moves
@@ -52,9 +53,10 @@ def pivot_blocks(
     """Permutations for balanced block sparsity.
 
     Args:
-        weights: [rows, columns]; a side that the block does not divide is padded with zeros, which stay at the end.
+        weights: [rows, columns], or [taps, rows, columns] for a convolution, whose taps share the permutations; a side
+            that the block does not divide is padded with zeros, which stay at the end.
         block: (rows, columns) of a block.
-        blocks_per_row: blocks kept in each block row.
+        blocks_per_row: blocks kept in each block row, over all taps.
         permute_rows: False where the order of rows is given from outside.
         escapes: how often to leave a local optimum; by default 4 times, never for a matrix of over 4 M elements, which
             takes half a minute to climb once.
@@ -81,17 +83,18 @@ class _BlockSearch:
         permute_rows: bool,
         rng: np.random.Generator,
     ) -> None:
-        self.real = weights.shape
+        taps = weights if weights.ndim == 3 else weights[None]
+        self.real = taps.shape[1:]
         self.bh, self.bw = block
         self.k = blocks_per_row
         self.permute_rows = permute_rows
         self.rng = rng
         height, width = (-(-side // size) * size for side, size in zip(self.real, block, strict=True))
-        self.magnitudes: Magnitudes = np.zeros((height, width), np.float32)
-        self.magnitudes[: self.real[0], : self.real[1]] = np.abs(weights)
+        self.magnitudes: Magnitudes = np.zeros((len(taps), height, width), np.float32)
+        self.magnitudes[:, : self.real[0], : self.real[1]] = np.abs(taps)
 
     def run(self, escapes: int) -> Pivot:
-        height, width = self.magnitudes.shape
+        _, height, width = self.magnitudes.shape
         identity = _State(np.arange(height), np.arange(width), 0.0)
         identity.kept = unpivoted = self.kept(identity)
         best = max((self.climb(start) for start in (identity, self.similar(identity))), key=lambda state: state.kept)
@@ -111,36 +114,43 @@ class _BlockSearch:
                 return state
 
     def block_rows(self, rows: Permutation) -> Magnitudes:
-        """Magnitudes summed over each block row: [block rows, columns], columns in their original order."""
-        return self.magnitudes[rows].reshape(-1, self.bh, self.magnitudes.shape[1]).sum(1)
+        """Magnitudes summed over each block row: [taps, block rows, columns], columns in their original order."""
+        taps, _, width = self.magnitudes.shape
+        return self.magnitudes[:, rows].reshape(taps, -1, self.bh, width).sum(2)
 
     def block_columns(self, columns: Permutation) -> Magnitudes:
-        """Magnitudes summed over each block column: [rows, block columns], rows in their original order."""
-        height = self.magnitudes.shape[0]
-        return self.magnitudes[:, columns].reshape(height, -1, self.bw).sum(2)
+        """Magnitudes summed over each block column: [taps, rows, block columns], rows in their original order."""
+        taps, height, _ = self.magnitudes.shape
+        return self.magnitudes[:, :, columns].reshape(taps, height, -1, self.bw).sum(3)
 
     def mask(self, scores: Magnitudes) -> npt.NDArray[np.float32]:
-        """1 for the k largest blocks of each block row, else 0."""
-        mask = np.zeros_like(scores)
-        np.put_along_axis(mask, np.argpartition(-scores, self.k - 1, axis=1)[:, : self.k], 1, axis=1)
-        return mask
+        """1 for the k largest blocks of each block row, else 0: [taps, block rows, block columns]."""
+        flat = _by_block_row(scores)
+        mask = np.zeros_like(flat)
+        np.put_along_axis(mask, np.argpartition(-flat, self.k - 1, axis=1)[:, : self.k], 1, axis=1)
+        return mask.reshape(flat.shape[0], scores.shape[0], -1).transpose(1, 0, 2)
 
     def kept(self, state: _State) -> float:
-        sums = self.block_rows(state.rows)[:, state.columns]
-        scores = sums.reshape(sums.shape[0], -1, self.bw).sum(2)
+        scores = _by_block_row(self.slots(self.block_rows(state.rows), state.columns))
         return float(np.partition(scores, -self.k, axis=1)[:, -self.k :].sum(dtype=np.float64))
+
+    def slots(self, sums: Magnitudes, columns: Permutation) -> Magnitudes:
+        """Sums over block rows summed over block columns too: [taps, block rows, block columns]."""
+        taps, height, _ = sums.shape
+        return sums[:, :, columns].reshape(taps, height, -1, self.bw).sum(3)
 
     def assign_columns(self, state: _State) -> _State:
         sums = self.block_rows(state.rows)
-        scores = sums[:, state.columns].reshape(sums.shape[0], -1, self.bw).sum(2)
-        gain = sums.T @ self.mask(scores)  # [columns, block columns]
+        mask = self.mask(self.slots(sums, state.columns))
+        gain = (sums.transpose(0, 2, 1) @ mask).sum(0)  # [columns, block columns]
         columns = self.assign(gain, state.columns, self.bw, self.real[1])
         return self.better(state, _State(state.rows, columns, 0.0))
 
     def assign_rows(self, state: _State) -> _State:
         sums = self.block_columns(state.columns)
-        scores = sums[state.rows].reshape(-1, self.bh, sums.shape[1]).sum(1)
-        gain = sums @ self.mask(scores).T  # [rows, block rows]
+        taps, _, width = sums.shape
+        mask = self.mask(sums[:, state.rows].reshape(taps, -1, self.bh, width).sum(2))
+        gain = (sums @ mask.transpose(0, 2, 1)).sum(0)  # [rows, block rows]
         rows = self.assign(gain, state.rows, self.bh, self.real[0])
         return self.better(state, _State(rows, state.columns, 0.0))
 
@@ -175,11 +185,17 @@ class _BlockSearch:
         """Rows, then columns, brought together by doubling: the most similar pairs, then pairs of pairs ..."""
         rows = state.rows
         if self.permute_rows:
-            rows = _group_similar(self.magnitudes[: self.real[0]], self.bh, len(rows))
-        columns = _group_similar(self.block_rows(rows)[:, : self.real[1]].T, self.bw, len(state.columns))
+            rows = _group_similar(_by_block_row(self.magnitudes[:, : self.real[0]]), self.bh, len(rows))
+        sums = self.block_rows(rows)[:, :, : self.real[1]]
+        columns = _group_similar(sums.reshape(-1, self.real[1]).T, self.bw, len(state.columns))
         new = _State(rows, columns, 0.0)
         new.kept = self.kept(new)
         return new
+
+
+def _by_block_row(sums: Magnitudes) -> Magnitudes:
+    """[taps, rows, columns] as [rows, taps x columns]."""
+    return sums.transpose(1, 0, 2).reshape(sums.shape[1], -1)
 
 
 def _group_similar(vectors: Magnitudes, size: int, padded: int) -> Permutation:

@@ -48,6 +48,16 @@ def test_bijections_that_never_lose(shape: tuple[int, int], block: tuple[int, in
     check(pivot_blocks(matrix, block, k, escapes=1), matrix, block, k)
 
 
+def test_taps_share_their_permutations() -> None:
+    """A convolution's taps are blocks of the same block row: kept magnitude by plain loops."""
+    taps = np.random.default_rng(4).standard_normal((9, 16, 24))
+    pivot = pivot_blocks(taps, (4, 8), 5)
+    permuted = taps[:, pivot.rows][:, :, pivot.columns]
+    side_by_side = np.concatenate(list(permuted), axis=1)
+    assert pivot.kept == pytest.approx(kept_by_blocks(side_by_side, (4, 8), 5), rel=1e-5)
+    assert pivot.kept > pivot.unpivoted
+
+
 def test_rows_stay_where_they_may_not_move() -> None:
     matrix = np.random.default_rng(0).standard_normal((32, 48))
     pivot = pivot_blocks(matrix, (4, 4), 2, permute_rows=False)
