@@ -116,12 +116,14 @@ class _BlockSearch:
     def block_rows(self, rows: Permutation) -> Magnitudes:
         """Magnitudes summed over each block row: [taps, block rows, columns], columns in their original order."""
         taps, _, width = self.magnitudes.shape
-        return self.magnitudes[:, rows].reshape(taps, -1, self.bh, width).sum(2)
+        sums: Magnitudes = self.magnitudes[:, rows].reshape(taps, -1, self.bh, width).sum(2)
+        return sums
 
     def block_columns(self, columns: Permutation) -> Magnitudes:
         """Magnitudes summed over each block column: [taps, rows, block columns], rows in their original order."""
         taps, height, _ = self.magnitudes.shape
-        return self.magnitudes[:, :, columns].reshape(taps, height, -1, self.bw).sum(3)
+        sums: Magnitudes = self.magnitudes[:, :, columns].reshape(taps, height, -1, self.bw).sum(3)
+        return sums
 
     def mask(self, scores: Magnitudes) -> npt.NDArray[np.float32]:
         """1 for the k largest blocks of each block row, else 0: [taps, block rows, block columns]."""
@@ -137,7 +139,8 @@ class _BlockSearch:
     def slots(self, sums: Magnitudes, columns: Permutation) -> Magnitudes:
         """Sums over block rows summed over block columns too: [taps, block rows, block columns]."""
         taps, height, _ = sums.shape
-        return sums[:, :, columns].reshape(taps, height, -1, self.bw).sum(3)
+        scores: Magnitudes = sums[:, :, columns].reshape(taps, height, -1, self.bw).sum(3)
+        return scores
 
     def assign_columns(self, state: _State) -> _State:
         sums = self.block_rows(state.rows)
