@@ -9,9 +9,7 @@ namespace {
 
 tw_session* session_of(jlong handle) { return reinterpret_cast<tw_session*>(handle); }
 
-void raise(JNIEnv* env, const char* text) {
-  env->ThrowNew(env->FindClass("java/lang/IllegalStateException"), text);
-}
+void raise(JNIEnv* env, const char* text) { env->ThrowNew(env->FindClass("java/lang/IllegalStateException"), text); }
 
 // A Java string's bytes while in scope.
 class Text {
@@ -49,8 +47,8 @@ bool read_buffers(JNIEnv* env, jobjectArray array, std::vector<tw_buffer>* buffe
 
 extern "C" {
 
-JNIEXPORT jlong JNICALL Java_dev_tilewright_Tilewright_load(JNIEnv* env, jclass, jobject artifact,
-                                                            jstring device, jint threads, jstring cache_dir) {
+JNIEXPORT jlong JNICALL Java_dev_tilewright_Tilewright_load(JNIEnv* env, jclass, jobject artifact, jstring device,
+                                                            jint threads, jstring cache_dir) {
   const void* bytes = artifact ? env->GetDirectBufferAddress(artifact) : nullptr;
   if (!bytes) return raise(env, "the artifact must be a direct ByteBuffer"), 0;
   Text device_text(env, device), cache_text(env, cache_dir);
@@ -60,29 +58,25 @@ JNIEXPORT jlong JNICALL Java_dev_tilewright_Tilewright_load(JNIEnv* env, jclass,
   options.threads = threads;
   options.cache_dir = cache_text.get();
   tw_session* session = nullptr;
-  if (tw_load(bytes, static_cast<size_t>(env->GetDirectBufferCapacity(artifact)), &options, &session) !=
-      TW_OK)
+  if (tw_load(bytes, static_cast<size_t>(env->GetDirectBufferCapacity(artifact)), &options, &session) != TW_OK)
     raise(env, tw_last_error());
   return reinterpret_cast<jlong>(session);
 }
 
-JNIEXPORT void JNICALL Java_dev_tilewright_Tilewright_run(JNIEnv* env, jclass, jlong handle,
-                                                          jobjectArray inputs, jobjectArray outputs) {
+JNIEXPORT void JNICALL Java_dev_tilewright_Tilewright_run(JNIEnv* env, jclass, jlong handle, jobjectArray inputs,
+                                                          jobjectArray outputs) {
   std::vector<tw_buffer> in, out;
   if (!read_buffers(env, inputs, &in) || !read_buffers(env, outputs, &out)) return;
-  if (tw_run(session_of(handle), in.data(), in.size(), out.data(), out.size()) != TW_OK)
-    raise(env, tw_last_error());
+  if (tw_run(session_of(handle), in.data(), in.size(), out.data(), out.size()) != TW_OK) raise(env, tw_last_error());
 }
 
-JNIEXPORT jlongArray JNICALL Java_dev_tilewright_Tilewright_sizes(JNIEnv* env, jclass, jlong handle,
-                                                                  jboolean inputs) {
+JNIEXPORT jlongArray JNICALL Java_dev_tilewright_Tilewright_sizes(JNIEnv* env, jclass, jlong handle, jboolean inputs) {
   const tw_session* session = session_of(handle);
   const size_t count = inputs ? tw_input_count(session) : tw_output_count(session);
   std::vector<jlong> sizes;
   for (size_t i = 0; i < count; ++i) {
     tw_tensor tensor;
-    if ((inputs ? tw_input : tw_output)(session, i, &tensor) != TW_OK)
-      return raise(env, tw_last_error()), nullptr;
+    if ((inputs ? tw_input : tw_output)(session, i, &tensor) != TW_OK) return raise(env, tw_last_error()), nullptr;
     sizes.push_back(static_cast<jlong>(tensor.nbytes));
   }
   jlongArray array = env->NewLongArray(static_cast<jsize>(count));

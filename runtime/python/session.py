@@ -60,7 +60,7 @@ class Session:
     def __init__(
         self,
         source: str | PathLike[str] | bytes,
-        device: str | None = None,
+        device: str | int | None = None,
         threads: int = 1,
         *,
         profile: bool = False,
@@ -73,7 +73,7 @@ class Session:
 
         Args:
             source: path of the file (mapped, not read), or its bytes.
-            device: number or part of the name of a device of the artifact's back end, see `devices`.
+            device: index into `devices`, or part of the name of a device, of the artifact's back end.
             threads: on the cpu, threads of one run; 0 is one per usable core.
             profile: start with per-kernel timing on.
             allow_nan: pass NaN in float inputs on to the model instead of raising DataError.
@@ -118,7 +118,7 @@ class Session:
         self._input_buffers = (native.Buffer * len(self.inputs))()
         self._output_buffers = (native.Buffer * len(self.outputs))()
 
-    def run(self, feeds: Mapping[str, npt.ArrayLike]) -> dict[str, npt.NDArray[np.generic]]:
+    def run(self, feeds: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.generic]]:
         """Runs the model once.
 
         Args:
@@ -241,7 +241,7 @@ class Session:
         native.check(query(self._handle, index, ctypes.byref(raw)))
         return TensorInfo(native.text(raw.name), native.DTYPES[raw.dtype], tuple(raw.shape[: raw.rank]))
 
-    def _arrays(self, feeds: Mapping[str, npt.ArrayLike]) -> list[npt.NDArray[np.generic]]:
+    def _arrays(self, feeds: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[np.generic]]:
         """The inputs in the model's order, contiguous."""
         arrays = []
         for name, dtype, shape in self._input_specs:
@@ -266,13 +266,13 @@ def _has_nan(array: npt.NDArray[Any]) -> bool:
 
 def _address(array: npt.NDArray[Any]) -> int:
     if array.flags.writeable and array.size:  # from_buffer takes no other; NumPy's own ways cost ten times this
-        return ctypes.addressof(ctypes.c_char.from_buffer(array))
+        return ctypes.addressof(ctypes.c_char.from_buffer(array.data))
     return int(array.__array_interface__["data"][0])
 
 
 def _explain(
     specs: list[tuple[str, np.dtype[Any], tuple[int, ...]]],
-    feeds: Mapping[str, npt.ArrayLike],
+    feeds: Mapping[str, object],
     allow_nan: bool,
 ) -> str:
     """Everything that is wrong with the inputs, one line each."""

@@ -43,8 +43,7 @@ template <typename T>
 T read_struct(const T* given, const T& defaults) {
   T result = defaults;
   if (given) {
-    if (given->struct_bytes < sizeof(uint32_t) * 2)
-      tw::fail(TW_USAGE, "struct_bytes is %u", given->struct_bytes);
+    if (given->struct_bytes < sizeof(uint32_t) * 2) tw::fail(TW_USAGE, "struct_bytes is %u", given->struct_bytes);
     memcpy(&result, given, std::min<size_t>(given->struct_bytes, sizeof result));
   }
   return result;
@@ -73,12 +72,10 @@ tw::Options read_options(const tw_options* given) {
   return out;
 }
 
-void describe(const tw_session* session, const std::vector<uint32_t>& indices, size_t index,
-              tw_tensor* tensor) {
+void describe(const tw_session* session, const std::vector<uint32_t>& indices, size_t index, tw_tensor* tensor) {
   if (index >= indices.size()) tw::fail(TW_USAGE, "tensor %zu of %zu", index, indices.size());
   const tw::Buffer& buffer = session->session.artifact().buffers[indices[index]];
-  *tensor = {buffer.name, buffer.shape.data, static_cast<uint32_t>(buffer.shape.size), buffer.dtype,
-             buffer.nbytes};
+  *tensor = {buffer.name, buffer.shape.data, static_cast<uint32_t>(buffer.shape.size), buffer.dtype, buffer.nbytes};
 }
 
 }  // namespace
@@ -123,13 +120,9 @@ tw_status tw_load_file(const char* path, const tw_options* options, tw_session**
 
 void tw_free(tw_session* session) { delete session; }
 
-size_t tw_input_count(const tw_session* session) {
-  return session ? session->session.artifact().inputs.size() : 0;
-}
+size_t tw_input_count(const tw_session* session) { return session ? session->session.artifact().inputs.size() : 0; }
 
-size_t tw_output_count(const tw_session* session) {
-  return session ? session->session.artifact().outputs.size() : 0;
-}
+size_t tw_output_count(const tw_session* session) { return session ? session->session.artifact().outputs.size() : 0; }
 
 tw_status tw_input(const tw_session* session, size_t index, tw_tensor* tensor) {
   return guarded([&] {
@@ -178,9 +171,7 @@ tw_status tw_profile_enable(tw_session* session, int on) {
   });
 }
 
-size_t tw_profile_count(const tw_session* session) {
-  return session ? session->session.artifact().launches.size() : 0;
-}
+size_t tw_profile_count(const tw_session* session) { return session ? session->session.artifact().launches.size() : 0; }
 
 tw_status tw_profile(const tw_session* session, size_t index, tw_profile_entry* entry) {
   return guarded([&] {
@@ -209,13 +200,9 @@ tw_status tw_session_stats(const tw_session* session, tw_stats* stats) {
   });
 }
 
-const char* tw_session_target(const tw_session* session) {
-  return session ? session->session.artifact().target : "";
-}
+const char* tw_session_target(const tw_session* session) { return session ? session->session.artifact().target : ""; }
 
-const char* tw_session_device(const tw_session* session) {
-  return session ? session->session.device().c_str() : "";
-}
+const char* tw_session_device(const tw_session* session) { return session ? session->session.device().c_str() : ""; }
 
 tw_status tw_device(size_t index, tw_device_info* info) {
   return guarded([&] {

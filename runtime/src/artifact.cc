@@ -162,8 +162,7 @@ class Parser {
     for (const Buffer& buffer : out_.buffers) held += buffer.kind == kind;
     std::vector<std::string_view> names;
     for (uint32_t index : listed) {
-      if (index >= out_.buffers.size() || out_.buffers[index].kind != kind)
-        TW_BAD("%s %u is not one", label, index);
+      if (index >= out_.buffers.size() || out_.buffers[index].kind != kind) TW_BAD("%s %u is not one", label, index);
       names.push_back(out_.buffers[index].name);
     }
     std::sort(names.begin(), names.end());
@@ -203,8 +202,7 @@ class Parser {
       TW_BAD("module %u has no images, or images out of place", index);
     image_end_ = uint64_t{entry.images_first} + entry.images_count;
     Module module{string(entry.name), {}};
-    for (uint32_t i = 0; i < entry.images_count; ++i)
-      module.images.push_back(read_image(entry.images_first + i));
+    for (uint32_t i = 0; i < entry.images_count; ++i) module.images.push_back(read_image(entry.images_first + i));
     out_.modules.push_back(std::move(module));
   }
 

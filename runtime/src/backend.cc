@@ -18,8 +18,7 @@ Budget::Budget(uint64_t limit) : limit_(limit) {
 
 void Budget::take(uint64_t nbytes, const char* what) {
   if (nbytes > limit_ - used_)
-    fail(TW_MEMORY,
-         "the model needs %llu bytes for %s; with the %llu bytes before it, that is over the limit of %llu",
+    fail(TW_MEMORY, "the model needs %llu bytes for %s; with the %llu bytes before it, that is over the limit of %llu",
          static_cast<unsigned long long>(nbytes), what, static_cast<unsigned long long>(used_),
          static_cast<unsigned long long>(limit_));
   used_ += nbytes;

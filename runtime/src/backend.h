@@ -47,8 +47,7 @@ class Backend {
 
 // Each throws Error. artifact outlives the back end.
 std::unique_ptr<Backend> make_cpu_backend(const Artifact& artifact, const Options& options, Budget* budget);
-std::unique_ptr<Backend> make_opencl_backend(const Artifact& artifact, const Options& options,
-                                             Budget* budget);
+std::unique_ptr<Backend> make_opencl_backend(const Artifact& artifact, const Options& options, Budget* budget);
 std::unique_ptr<Backend> make_cuda_backend(const Artifact& artifact, const Options& options, Budget* budget);
 
 // Devices that a back end finds; an absent driver is an empty list.

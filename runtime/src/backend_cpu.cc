@@ -59,8 +59,7 @@ class CpuBackend : public Backend {
     const size_t input_count = artifact_.inputs.size(), output_count = artifact_.outputs.size();
     for (size_t i = 0; i < input_count; ++i) {
       void*& place = buffers_[artifact_.inputs[i]];
-      place = aligned(inputs[i].data) ? inputs[i].data
-                                      : memcpy(input_stages_[i], inputs[i].data, inputs[i].nbytes);
+      place = aligned(inputs[i].data) ? inputs[i].data : memcpy(input_stages_[i], inputs[i].data, inputs[i].nbytes);
     }
     for (size_t i = 0; i < output_count; ++i)
       buffers_[artifact_.outputs[i]] = aligned(outputs[i].data) ? outputs[i].data : output_stages_[i];
@@ -118,14 +117,13 @@ class CpuBackend : public Backend {
     for (const Launch& launch : artifact_.launches) {
       Step step{nullptr, nullptr, launch.args.data, launch.args.size};
       if (step.arg_count > kMaxArgs)
-        fail(TW_ARTIFACT, "%s takes %zu buffers, more than %zu", artifact_.describe(launch).c_str(),
-             step.arg_count, kMaxArgs);
+        fail(TW_ARTIFACT, "%s takes %zu buffers, more than %zu", artifact_.describe(launch).c_str(), step.arg_count,
+             kMaxArgs);
       if (launch.module != format::kCopy) {
         step.kernel = libraries_[launch.module].symbol(launch.kernel);
         step.caller = kCallers.by_count[step.arg_count];
         if (!step.kernel)
-          TW_BAD("module %s has no %s", artifact_.modules[launch.module].name,
-                 artifact_.describe(launch).c_str());
+          TW_BAD("module %s has no %s", artifact_.modules[launch.module].name, artifact_.describe(launch).c_str());
       }
       steps_.push_back(step);
     }
@@ -170,8 +168,7 @@ class CpuBackend : public Backend {
     for (const Buffer& buffer : artifact_.buffers) {
       uint8_t* home = nullptr;
       if (buffer.kind == format::kArena) home = base + arena + buffer.offset;
-      if (buffer.kind == format::kConstant)
-        home = const_cast<uint8_t*>(weights) + buffer.offset;  // only read
+      if (buffer.kind == format::kConstant) home = const_cast<uint8_t*>(weights) + buffer.offset;  // only read
       buffers_.push_back(home);
     }
     for (size_t i = 0; i < stages.size(); ++i)

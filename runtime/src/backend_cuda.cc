@@ -28,8 +28,7 @@ std::vector<FoundDevice> find_devices() {
     FoundDevice entry{0, "", 0};
     char name[256] = "";
     int major = 0, minor = 0;
-    if (cuda->device_get(&entry.device, i) != 0 ||
-        cuda->device_name(name, sizeof name - 1, entry.device) != 0 ||
+    if (cuda->device_get(&entry.device, i) != 0 || cuda->device_name(name, sizeof name - 1, entry.device) != 0 ||
         cuda->device_attribute(&major, cuda::kMajor, entry.device) != 0 ||
         cuda->device_attribute(&minor, cuda::kMinor, entry.device) != 0)
       continue;
@@ -47,7 +46,11 @@ FoundDevice choose_device(const std::string& wanted) {
          cuda::api() ? "the driver finds none" : "libcuda.so.1 was not found or failed");
   std::vector<std::string> names;
   for (const FoundDevice& device : found) names.push_back(device.name);
-  return found[wanted.empty() ? 0 : choose(names, wanted, "CUDA")];
+  if (wanted.empty()) return found[0];
+  std::vector<tw_device_info> before;  // in tw_device's list
+  list_cpu_devices(&before);
+  list_opencl_devices(&before);
+  return found[choose(names, wanted, "CUDA", before.size())];
 }
 
 // 87 for "sm_87" or "compute_87"; 0 for anything else.
@@ -109,9 +112,7 @@ class CudaBackend : public Backend {
     }
   }
 
-  std::string device() const override {
-    return device_.name + " (sm_" + std::to_string(device_.capability) + ")";
-  }
+  std::string device() const override { return device_.name + " (sm_" + std::to_string(device_.capability) + ")"; }
 
   void stats(tw_stats* stats) const override { stats->threads = 1; }
 
@@ -162,8 +163,7 @@ class CudaBackend : public Backend {
       void* values[] = {log, reinterpret_cast<void*>(sizeof log - 1)};
       cuda::Module loaded;
       cuda::Result code = cuda_.module_load(&loaded, text.c_str(), 2, keys, values);
-      if (code != 0)
-        check(code, "cuModuleLoadDataEx", (std::string("module ") + module.name + "\n" + log).c_str());
+      if (code != 0) check(code, "cuModuleLoadDataEx", (std::string("module ") + module.name + "\n" + log).c_str());
       modules_.push_back(loaded);
     }
     for (const Launch& launch : artifact_.launches) {
@@ -205,14 +205,12 @@ class CudaBackend : public Backend {
     if (launch.module == format::kCopy) {
       const uint64_t nbytes = artifact_.buffers[launch.args[0]].nbytes;
       if (nbytes)
-        check(cuda_.copy(buffers_[launch.args[1]], buffers_[launch.args[0]], nbytes, stream_),
-              "cuMemcpyDtoDAsync");
+        check(cuda_.copy(buffers_[launch.args[1]], buffers_[launch.args[0]], nbytes, stream_), "cuMemcpyDtoDAsync");
       return;
     }
     for (size_t a = 0; a < launch.args.size; ++a) args_[a] = &buffers_[launch.args[a]];
-    cuda::Result code =
-        cuda_.launch(functions_[index], launch.grid[0], launch.grid[1], launch.grid[2], launch.block[0],
-                     launch.block[1], launch.block[2], 0, stream_, args_.data(), nullptr);
+    cuda::Result code = cuda_.launch(functions_[index], launch.grid[0], launch.grid[1], launch.grid[2], launch.block[0],
+                                     launch.block[1], launch.block[2], 0, stream_, args_.data(), nullptr);
     if (code != 0) check(code, "cuLaunchKernel", artifact_.describe(launch).c_str());
   }
 
@@ -254,8 +252,8 @@ void list_cuda_devices(std::vector<tw_device_info>* devices) {
     tw_device_info info{};
     copy_text(info.backend, sizeof info.backend, "cuda");
     copy_text(info.name, sizeof info.name, device.name.c_str());
-    std::string text = "sm_" + std::to_string(device.capability) + "; CUDA " +
-                       std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+    std::string text = "sm_" + std::to_string(device.capability) + "; CUDA " + std::to_string(version / 1000) + "." +
+                       std::to_string(version % 1000 / 10);
     copy_text(info.driver, sizeof info.driver, text.c_str());
     devices->push_back(info);
   }

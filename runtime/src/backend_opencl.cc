@@ -39,13 +39,9 @@ class Owned {
 class OpenClBackend : public Backend {
  public:
   OpenClBackend(const Artifact& artifact, const Options& options, Budget* budget)
-      : artifact_(artifact),
-        device_(cl::choose_device(options.device)),
-        cl_(*cl::api()),
-        cache_(options.cache_dir) {
+      : artifact_(artifact), device_(cl::choose_device(options.device)), cl_(*cl::api()), cache_(options.cache_dir) {
     cl::Int code;
-    context_ = {cl_.clCreateContext(nullptr, 1, &device_.device, nullptr, nullptr, &code),
-                cl_.clReleaseContext};
+    context_ = {cl_.clCreateContext(nullptr, 1, &device_.device, nullptr, nullptr, &code), cl_.clReleaseContext};
     check(code, "clCreateContext", device_.name.c_str());
     set_profiling(options.profile);
     allocate(budget);
@@ -64,14 +60,14 @@ class OpenClBackend : public Backend {
     try {
       for (size_t i = 0; i < artifact_.inputs.size(); ++i)
         if (inputs[i].nbytes)
-          check(cl_.clEnqueueWriteBuffer(queue, buffers_[artifact_.inputs[i]], 0, 0, inputs[i].nbytes,
-                                         inputs[i].data, 0, nullptr, nullptr),
+          check(cl_.clEnqueueWriteBuffer(queue, buffers_[artifact_.inputs[i]], 0, 0, inputs[i].nbytes, inputs[i].data,
+                                         0, nullptr, nullptr),
                 "clEnqueueWriteBuffer", artifact_.buffers[artifact_.inputs[i]].name);
       for (size_t i = 0; i < artifact_.launches.size(); ++i) enqueue(i, timings ? &events_[i] : nullptr);
       for (size_t i = 0; i < artifact_.outputs.size(); ++i)
         if (outputs[i].nbytes)
-          check(cl_.clEnqueueReadBuffer(queue, buffers_[artifact_.outputs[i]], 0, 0, outputs[i].nbytes,
-                                        outputs[i].data, 0, nullptr, nullptr),
+          check(cl_.clEnqueueReadBuffer(queue, buffers_[artifact_.outputs[i]], 0, 0, outputs[i].nbytes, outputs[i].data,
+                                        0, nullptr, nullptr),
                 "clEnqueueReadBuffer", artifact_.buffers[artifact_.outputs[i]].name);
       check(cl_.clFinish(queue), "clFinish", "the run");
     } catch (...) {
@@ -101,8 +97,7 @@ class OpenClBackend : public Backend {
   cl::Mem create(cl::Flags flags, uint64_t nbytes, const void* data, const char* what) {
     if (nbytes > max_alloc_)
       fail(TW_DEVICE, "%s needs %llu bytes in one piece, %s gives at most %llu", what,
-           static_cast<unsigned long long>(nbytes), device_.name.c_str(),
-           static_cast<unsigned long long>(max_alloc_));
+           static_cast<unsigned long long>(nbytes), device_.name.c_str(), static_cast<unsigned long long>(max_alloc_));
     cl::Int code;
     cl::Mem mem = cl_.clCreateBuffer(context_.get(), flags, nbytes, const_cast<void*>(data), &code);
     check(code, "clCreateBuffer", what);
@@ -123,8 +118,8 @@ class OpenClBackend : public Backend {
     max_alloc_ = cl::device_value<cl::Ulong>(device_.device, cl::kDeviceMaxMemAlloc);
     cl::Uint alignment = cl::device_value<cl::Uint>(device_.device, cl::kDeviceBaseAddrAlign) / 8;
     if (alignment && format::kArenaAlignment % alignment)
-      fail(TW_DEVICE, "%s wants buffers aligned to %u bytes, artifacts have %llu", device_.name.c_str(),
-           alignment, static_cast<unsigned long long>(format::kArenaAlignment));
+      fail(TW_DEVICE, "%s wants buffers aligned to %u bytes, artifacts have %llu", device_.name.c_str(), alignment,
+           static_cast<unsigned long long>(format::kArenaAlignment));
     auto size = [](const Buffer& buffer) { return std::max<uint64_t>(buffer.nbytes, kLeastBytes); };
     // An empty buffer at the arena's very end still needs room.
     uint64_t arena_bytes = artifact_.arena_bytes + kLeastBytes;
@@ -202,8 +197,7 @@ class OpenClBackend : public Backend {
         cl_.clReleaseProgram);
     check(code, "clCreateProgramWithBinary");
     check(status, "clCreateProgramWithBinary");
-    check(cl_.clBuildProgram(program.get(), 1, &device_.device, image.options, nullptr, nullptr),
-          "clBuildProgram");
+    check(cl_.clBuildProgram(program.get(), 1, &device_.device, image.options, nullptr, nullptr), "clBuildProgram");
     return program;
   }
 
@@ -220,8 +214,7 @@ class OpenClBackend : public Backend {
       cl_.clGetProgramBuildInfo(program.get(), device_.device, cl::kProgramBuildLog, 0, nullptr, &log_size);
       std::string log(log_size, '\0');
       if (log_size)
-        cl_.clGetProgramBuildInfo(program.get(), device_.device, cl::kProgramBuildLog, log_size, &log[0],
-                                  nullptr);
+        cl_.clGetProgramBuildInfo(program.get(), device_.device, cl::kProgramBuildLog, log_size, &log[0], nullptr);
       fail(TW_DEVICE, "module %s does not compile on %s: %s (%d)\n%s", module.name, device_.name.c_str(),
            cl::error_name(code), code, log.c_str());
     }
@@ -255,17 +248,13 @@ class OpenClBackend : public Backend {
     const std::string name = artifact_.describe(launch);
     cl::Kernel kernel = kernels_[index].get();
     cl::Uint arg_count = 0;
-    check(cl_.clGetKernelInfo(kernel, cl::kKernelNumArgs, sizeof arg_count, &arg_count, nullptr),
-          "clGetKernelInfo");
+    check(cl_.clGetKernelInfo(kernel, cl::kKernelNumArgs, sizeof arg_count, &arg_count, nullptr), "clGetKernelInfo");
     if (arg_count != launch.args.size)
-      fail(TW_ARTIFACT, "%s has %u parameters and is given %zu buffers", name.c_str(), arg_count,
-           launch.args.size);
+      fail(TW_ARTIFACT, "%s has %u parameters and is given %zu buffers", name.c_str(), arg_count, launch.args.size);
     for (cl::Uint a = 0; a < arg_count; ++a)
-      check(cl_.clSetKernelArg(kernel, a, sizeof(cl::Mem), &buffers_[launch.args[a]]), "clSetKernelArg",
-            name.c_str());
+      check(cl_.clSetKernelArg(kernel, a, sizeof(cl::Mem), &buffers_[launch.args[a]]), "clSetKernelArg", name.c_str());
     size_t most = 0;
-    check(cl_.clGetKernelWorkGroupInfo(kernel, device_.device, cl::kKernelWorkGroupSize, sizeof most, &most,
-                                       nullptr),
+    check(cl_.clGetKernelWorkGroupInfo(kernel, device_.device, cl::kKernelWorkGroupSize, sizeof most, &most, nullptr),
           "clGetKernelWorkGroupInfo", name.c_str());
     const double items = double(launch.block[0]) * launch.block[1] * launch.block[2];
     if (items > double(most))
@@ -278,8 +267,8 @@ class OpenClBackend : public Backend {
     if (launch.module == format::kCopy) {
       const uint64_t nbytes = artifact_.buffers[launch.args[0]].nbytes;
       if (nbytes && buffers_[launch.args[0]] != buffers_[launch.args[1]])
-        check(cl_.clEnqueueCopyBuffer(queue_.get(), buffers_[launch.args[0]], buffers_[launch.args[1]], 0, 0,
-                                      nbytes, 0, nullptr, event),
+        check(cl_.clEnqueueCopyBuffer(queue_.get(), buffers_[launch.args[0]], buffers_[launch.args[1]], 0, 0, nbytes, 0,
+                                      nullptr, event),
               "clEnqueueCopyBuffer", "a copy");
       return;
     }
@@ -288,8 +277,8 @@ class OpenClBackend : public Backend {
       local[axis] = launch.block[axis];
       global[axis] = size_t{launch.grid[axis]} * launch.block[axis];
     }
-    cl::Int code = cl_.clEnqueueNDRangeKernel(queue_.get(), kernels_[index].get(), 3, nullptr, global, local,
-                                              0, nullptr, event);
+    cl::Int code =
+        cl_.clEnqueueNDRangeKernel(queue_.get(), kernels_[index].get(), 3, nullptr, global, local, 0, nullptr, event);
     if (code != 0) check(code, "clEnqueueNDRangeKernel", artifact_.describe(launch).c_str());
   }
 
@@ -334,8 +323,7 @@ class OpenClBackend : public Backend {
 
 }  // namespace
 
-std::unique_ptr<Backend> make_opencl_backend(const Artifact& artifact, const Options& options,
-                                             Budget* budget) {
+std::unique_ptr<Backend> make_opencl_backend(const Artifact& artifact, const Options& options, Budget* budget) {
   return std::make_unique<OpenClBackend>(artifact, options, budget);
 }
 

@@ -25,12 +25,8 @@ inline uint64_t mul(uint64_t a, uint64_t b) {
 }
 
 // Alignment is a power of two.
-inline uint64_t align(uint64_t value, uint64_t alignment) {
-  return add(value, alignment - 1) & ~(alignment - 1);
-}
+inline uint64_t align(uint64_t value, uint64_t alignment) { return add(value, alignment - 1) & ~(alignment - 1); }
 
-inline bool fits(uint64_t offset, uint64_t nbytes, uint64_t size) {
-  return offset <= size && nbytes <= size - offset;
-}
+inline bool fits(uint64_t offset, uint64_t nbytes, uint64_t size) { return offset <= size && nbytes <= size - offset; }
 
 }  // namespace tw

@@ -28,8 +28,8 @@ Header read_header(Bytes file, bool checksums) {
     fail(TW_ARTIFACT, "not a Tilewright artifact (wrong magic number)");
   memcpy(&header, file.data, sizeof header);
   if (header.major != format::kMajor)
-    fail(TW_ARTIFACT, "artifact of format %u.%u, this runtime reads %u.x: compile the model again",
-         header.major, header.minor, format::kMajor);
+    fail(TW_ARTIFACT, "artifact of format %u.%u, this runtime reads %u.x: compile the model again", header.major,
+         header.minor, format::kMajor);
   if (header.file_bytes != file.size)
     TW_BAD("%zu bytes, its header says %llu", file.size, static_cast<unsigned long long>(header.file_bytes));
   if (header.header_bytes < sizeof header || header.segment_stride < sizeof(Segment))
@@ -40,8 +40,7 @@ Header read_header(Bytes file, bool checksums) {
   Header blank = header;
   blank.crc = 0;
   uint32_t crc = crc32(&blank, sizeof blank);
-  if (crc32(file.data + sizeof blank, end - sizeof blank, crc) != header.crc)
-    TW_BAD("header checksum does not match");
+  if (crc32(file.data + sizeof blank, end - sizeof blank, crc) != header.crc) TW_BAD("header checksum does not match");
   return header;
 }
 
@@ -55,8 +54,7 @@ Segments split(Bytes file, bool checksums) {
     Segment segment;
     memcpy(&segment, file.data + header.header_bytes + uint64_t{i} * header.segment_stride, sizeof segment);
     const char* name = name_of(segment.kind);
-    if (segment.offset % format::kPage || segment.offset < end ||
-        !fits(segment.offset, segment.nbytes, file.size))
+    if (segment.offset % format::kPage || segment.offset < end || !fits(segment.offset, segment.nbytes, file.size))
       TW_BAD("%s segment out of place", name);
     if (segment.offset - end >= format::kPage || !all_zero(file.data + end, segment.offset - end))
       TW_BAD("bytes between segments");
@@ -66,8 +64,7 @@ Segments split(Bytes file, bool checksums) {
     end = segment.offset + segment.nbytes;
     if (segment.kind == 0 || segment.kind >= format::kSegmentKinds) {
       if (segment.flags & format::kRequired)
-        fail(TW_ARTIFACT,
-             "artifact needs segment kind %u, which this runtime does not know: update the runtime",
+        fail(TW_ARTIFACT, "artifact needs segment kind %u, which this runtime does not know: update the runtime",
              segment.kind);
       continue;
     }

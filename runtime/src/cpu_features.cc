@@ -25,17 +25,13 @@ constexpr struct Feature {
   int bit;
   State state;
 } kFeatures[] = {
-    {"sse4.1", 1, 0, kEcx, 19, kNone},    {"sse4.2", 1, 0, kEcx, 20, kNone},
-    {"popcnt", 1, 0, kEcx, 23, kNone},    {"avx", 1, 0, kEcx, 28, kYmm},
-    {"fma", 1, 0, kEcx, 12, kYmm},        {"f16c", 1, 0, kEcx, 29, kYmm},
-    {"avx2", 7, 0, kEbx, 5, kYmm},        {"bmi", 7, 0, kEbx, 3, kNone},
-    {"bmi2", 7, 0, kEbx, 8, kNone},       {"avx512f", 7, 0, kEbx, 16, kZmm},
-    {"avx512dq", 7, 0, kEbx, 17, kZmm},   {"avx512cd", 7, 0, kEbx, 28, kZmm},
-    {"avx512bw", 7, 0, kEbx, 30, kZmm},   {"avx512vl", 7, 0, kEbx, 31, kZmm},
-    {"avx512vbmi", 7, 0, kEcx, 1, kZmm},  {"avx512vnni", 7, 0, kEcx, 11, kZmm},
-    {"avx512fp16", 7, 0, kEdx, 23, kZmm}, {"avx512bf16", 7, 1, kEax, 5, kZmm},
-    {"avxvnni", 7, 1, kEax, 4, kYmm},     {"amx-tile", 7, 0, kEdx, 24, kTile},
-    {"amx-int8", 7, 0, kEdx, 25, kTile},
+    {"sse4.1", 1, 0, kEcx, 19, kNone},    {"sse4.2", 1, 0, kEcx, 20, kNone},    {"popcnt", 1, 0, kEcx, 23, kNone},
+    {"avx", 1, 0, kEcx, 28, kYmm},        {"fma", 1, 0, kEcx, 12, kYmm},        {"f16c", 1, 0, kEcx, 29, kYmm},
+    {"avx2", 7, 0, kEbx, 5, kYmm},        {"bmi", 7, 0, kEbx, 3, kNone},        {"bmi2", 7, 0, kEbx, 8, kNone},
+    {"avx512f", 7, 0, kEbx, 16, kZmm},    {"avx512dq", 7, 0, kEbx, 17, kZmm},   {"avx512cd", 7, 0, kEbx, 28, kZmm},
+    {"avx512bw", 7, 0, kEbx, 30, kZmm},   {"avx512vl", 7, 0, kEbx, 31, kZmm},   {"avx512vbmi", 7, 0, kEcx, 1, kZmm},
+    {"avx512vnni", 7, 0, kEcx, 11, kZmm}, {"avx512fp16", 7, 0, kEdx, 23, kZmm}, {"avx512bf16", 7, 1, kEax, 5, kZmm},
+    {"avxvnni", 7, 1, kEax, 4, kYmm},     {"amx-tile", 7, 0, kEdx, 24, kTile},  {"amx-int8", 7, 0, kEdx, 25, kTile},
 };
 
 uint64_t enabled_state() {

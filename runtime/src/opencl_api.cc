@@ -76,8 +76,7 @@ const char* error_name(Int code) {
 }
 
 void check(Int code, const char* call, const char* what) {
-  if (code != 0)
-    fail(TW_DEVICE, "%s failed: %s (%d)%s%s", call, error_name(code), code, *what ? " for " : "", what);
+  if (code != 0) fail(TW_DEVICE, "%s failed: %s (%d)%s%s", call, error_name(code), code, *what ? " for " : "", what);
 }
 
 }  // namespace tw::cl

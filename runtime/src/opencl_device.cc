@@ -7,6 +7,8 @@
 namespace tw::cl {
 namespace {
 
+constexpr size_t kFirstNumber = 1;  // in tw_device's list, after the cpu
+
 template <typename Object>
 std::string info_text(Int (*query)(Object, Uint, size_t, void*, size_t*), Object object, Uint key) {
   size_t size = 0;
@@ -31,8 +33,7 @@ std::vector<FoundDevice> find_devices() {
     std::vector<Device> devices(count);
     if (cl->clGetDeviceIDs(platform, kDeviceTypeAll, count, devices.data(), nullptr) != 0) continue;
     for (Device device : devices) {
-      FoundDevice entry{device, (device_value<Flags>(device, kDeviceTypeKey) & kDeviceTypeGpu) != 0, "", "",
-                        ""};
+      FoundDevice entry{device, (device_value<Flags>(device, kDeviceTypeKey) & kDeviceTypeGpu) != 0, "", "", ""};
       entry.name = info_text(cl->clGetDeviceInfo, device, kDeviceName);
       entry.driver = info_text(cl->clGetDeviceInfo, device, kDriverVersion) + "; " +
                      info_text(cl->clGetDeviceInfo, device, kDeviceVersion) + "; " +
@@ -48,14 +49,13 @@ std::vector<FoundDevice> find_devices() {
 FoundDevice choose_device(const std::string& wanted) {
   std::vector<FoundDevice> found = find_devices();
   if (found.empty())
-    fail(TW_DEVICE,
-         api() ? "no OpenCL device: the OpenCL loader found no driver (on Debian, `apt install "
-                 "pocl-opencl-icd` runs on the cpu)"
-               : "no OpenCL driver: libOpenCL.so was not found (on Android, the app's manifest must have "
-                 "<uses-native-library android:name=\"libOpenCL.so\"/>)");
+    fail(TW_DEVICE, api() ? "no OpenCL device: the OpenCL loader found no driver (on Debian, `apt install "
+                            "pocl-opencl-icd` runs on the cpu)"
+                          : "no OpenCL driver: libOpenCL.so was not found (on Android, the app's manifest must have "
+                            "<uses-native-library android:name=\"libOpenCL.so\"/>)");
   std::vector<std::string> names;
   for (const FoundDevice& device : found) names.push_back(device.name);
-  if (!wanted.empty()) return found[choose(names, wanted, "OpenCL")];
+  if (!wanted.empty()) return found[choose(names, wanted, "OpenCL", kFirstNumber)];
   for (const FoundDevice& device : found)
     if (device.gpu) return device;
   return found[0];

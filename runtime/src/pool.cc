@@ -47,8 +47,7 @@ bool spin(Ready ready) {
 
 void* Scratch::push(uint64_t nbytes) {
   uint64_t room = end_ - top_;
-  if (nbytes > room || ((nbytes + kWorkspaceAlignment - 1) & ~(kWorkspaceAlignment - 1)) > room)
-    return nullptr;
+  if (nbytes > room || ((nbytes + kWorkspaceAlignment - 1) & ~(kWorkspaceAlignment - 1)) > room) return nullptr;
   void* block = top_;
   top_ += (nbytes + kWorkspaceAlignment - 1) & ~(kWorkspaceAlignment - 1);
   return block;

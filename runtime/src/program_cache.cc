@@ -61,8 +61,7 @@ bool ProgramCache::load(const std::string& key, std::vector<uint8_t>* program) c
   File file(fopen(path(key).c_str(), "rb"));
   EntryHeader header;
   struct stat info;
-  if (!file || fread(&header, sizeof header, 1, file.get()) != 1 || fstat(fileno(file.get()), &info) != 0)
-    return false;
+  if (!file || fread(&header, sizeof header, 1, file.get()) != 1 || fstat(fileno(file.get()), &info) != 0) return false;
   if (memcmp(header.magic, kBlank.magic, sizeof header.magic) != 0 || header.version != kBlank.version ||
       header.nbytes > kMostBytes || static_cast<uint64_t>(info.st_size) != sizeof header + header.nbytes)
     return false;

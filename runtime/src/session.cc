@@ -35,20 +35,17 @@ Session::Session(FileMap file, Bytes bytes, const Options& options)
 
 void Session::check_buffers(const char* what, const std::vector<uint32_t>& indices, const tw_buffer* buffers,
                             size_t count) const {
-  if (count != indices.size())
-    fail(TW_USAGE, "%zu %ss given, the model has %zu", count, what, indices.size());
+  if (count != indices.size()) fail(TW_USAGE, "%zu %ss given, the model has %zu", count, what, indices.size());
   for (size_t i = 0; i < count; ++i) {
     const Buffer& wanted = artifact_.buffers[indices[i]];
     if (buffers[i].nbytes != wanted.nbytes)
       fail(TW_USAGE, "%s '%s' has %llu bytes, the model's has %llu", what, wanted.name,
-           static_cast<unsigned long long>(buffers[i].nbytes),
-           static_cast<unsigned long long>(wanted.nbytes));
+           static_cast<unsigned long long>(buffers[i].nbytes), static_cast<unsigned long long>(wanted.nbytes));
     if (!buffers[i].data && wanted.nbytes) fail(TW_USAGE, "%s '%s' is NULL", what, wanted.name);
   }
 }
 
-void Session::run(const tw_buffer* inputs, size_t input_count, const tw_buffer* outputs,
-                  size_t output_count) {
+void Session::run(const tw_buffer* inputs, size_t input_count, const tw_buffer* outputs, size_t output_count) {
   check_buffers("input", artifact_.inputs, inputs, input_count);
   check_buffers("output", artifact_.outputs, outputs, output_count);
   std::lock_guard<std::mutex> lock(mutex_);
@@ -74,8 +71,7 @@ void Session::selftest(double* error, double* tolerance) {
   run(inputs.data(), inputs.size(), outputs.data(), outputs.size());
   double worst = 0;
   for (size_t i = 0; i < outputs.size() && !std::isnan(worst); ++i) {
-    double found =
-        relative_error(artifact_.buffers[artifact_.outputs[i]].dtype, outputs[i].data, test.outputs[i]);
+    double found = relative_error(artifact_.buffers[artifact_.outputs[i]].dtype, outputs[i].data, test.outputs[i]);
     worst = std::isnan(found) ? found : std::max(worst, found);
   }
   *error = worst;
@@ -95,8 +91,7 @@ void Session::set_profiling(bool on) {
 
 void Session::profile(size_t index, tw_profile_entry* entry) const {
   std::lock_guard<std::mutex> lock(mutex_);
-  if (index >= artifact_.launches.size())
-    fail(TW_USAGE, "launch %zu of %zu", index, artifact_.launches.size());
+  if (index >= artifact_.launches.size()) fail(TW_USAGE, "launch %zu of %zu", index, artifact_.launches.size());
   const Launch& launch = artifact_.launches[index];
   *entry = {launch.module == format::kCopy ? "copy" : launch.kernel, layers_[index].c_str(), 0, 0, 0, 0};
   if (index >= totals_.size()) return;
@@ -110,8 +105,7 @@ void Session::write_trace(const char* path) const {
   std::string text;
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    if (totals_.empty() || totals_[0].runs == 0)
-      fail(TW_USAGE, "no profiled run: enable profiling and run first");
+    if (totals_.empty() || totals_[0].runs == 0) fail(TW_USAGE, "no profiled run: enable profiling and run first");
     text = chrome_trace(artifact_, device_, timings_);
   }
   FILE* file = fopen(path, "wb");

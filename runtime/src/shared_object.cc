@@ -38,8 +38,7 @@ void check_elf(Bytes image) {
   if (memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 || header.e_ident[EI_CLASS] != ELFCLASS64 ||
       header.e_ident[EI_DATA] != ELFDATA2LSB || header.e_type != ET_DYN)
     TW_BAD("kernel code is no 64-bit ELF shared object");
-  if (header.e_machine != kMachine)
-    fail(TW_DEVICE, "kernel code is for another machine (ELF %u)", header.e_machine);
+  if (header.e_machine != kMachine) fail(TW_DEVICE, "kernel code is for another machine (ELF %u)", header.e_machine);
   if (header.e_phentsize != sizeof(Elf64_Phdr) ||
       !fits(header.e_phoff, mul(header.e_phnum, sizeof(Elf64_Phdr)), image.size))
     TW_BAD("kernel code has bad program headers");
@@ -106,8 +105,7 @@ SharedObject::SharedObject(Bytes image, const char* fallback_dir) {
     unlink(path.c_str());
     close(file);
   }
-  if (!handle_)
-    fail(TW_DEVICE, "cannot load the kernels: %s", reason.empty() ? strerror(errno) : reason.c_str());
+  if (!handle_) fail(TW_DEVICE, "cannot load the kernels: %s", reason.empty() ? strerror(errno) : reason.c_str());
 }
 
 SharedObject::~SharedObject() {

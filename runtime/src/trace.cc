@@ -28,8 +28,7 @@ std::string triple(const uint32_t* size) {
 
 }  // namespace
 
-std::string chrome_trace(const Artifact& artifact, const std::string& device,
-                         const std::vector<Timing>& timings) {
+std::string chrome_trace(const Artifact& artifact, const std::string& device, const std::vector<Timing>& timings) {
   std::string out = "{\"displayTimeUnit\":\"ns\",\"otherData\":{\"target\":" + quoted(artifact.target) +
                     ",\"device\":" + quoted(device) + "},\"traceEvents\":[\n";
   for (size_t i = 0; i < timings.size(); ++i) {
@@ -38,9 +37,8 @@ std::string chrome_trace(const Artifact& artifact, const std::string& device,
     snprintf(times, sizeof times, "\"ts\":%.3f,\"dur\":%.3f", double(timings[i].start) / 1e3,
              double(timings[i].duration) / 1e3);
     std::string name = launch.module == format::kCopy ? "copy" : launch.kernel;
-    out += (i ? ",\n" : "") +
-           ("{\"ph\":\"X\",\"pid\":0,\"tid\":0,\"cat\":\"kernel\",\"name\":" + quoted(name)) + "," + times +
-           ",\"args\":{\"layers\":" + quoted(artifact.layers(launch)) + ",\"grid\":" + triple(launch.grid) +
+    out += (i ? ",\n" : "") + ("{\"ph\":\"X\",\"pid\":0,\"tid\":0,\"cat\":\"kernel\",\"name\":" + quoted(name)) + "," +
+           times + ",\"args\":{\"layers\":" + quoted(artifact.layers(launch)) + ",\"grid\":" + triple(launch.grid) +
            ",\"block\":" + triple(launch.block) + "}}";
   }
   return out + "\n]}\n";

@@ -9,7 +9,6 @@
 namespace tw {
 
 // One complete event ("ph": "X") a launch; times in microseconds from the run's start.
-std::string chrome_trace(const Artifact& artifact, const std::string& device,
-                         const std::vector<Timing>& timings);
+std::string chrome_trace(const Artifact& artifact, const std::string& device, const std::vector<Timing>& timings);
 
 }  // namespace tw

@@ -47,8 +47,7 @@ TEST(wrong_use_is_explained) {
   tw_session* session = load(bytes);
   float x[8] = {}, y[8];
   tw_buffer in{x, 32}, out{y, 32}, small{y, 28}, null{nullptr, 32};
-  CHECK(tw_run(session, &in, 1, &small, 1) == TW_USAGE &&
-        error_says("output 'y' has 28 bytes, the model's has 32"));
+  CHECK(tw_run(session, &in, 1, &small, 1) == TW_USAGE && error_says("output 'y' has 28 bytes, the model's has 32"));
   CHECK(tw_run(session, &in, 2, &out, 1) == TW_USAGE && error_says("2 inputs given, the model has 1"));
   CHECK(tw_run(session, &null, 1, &out, 1) == TW_USAGE && error_says("input 'x' is NULL"));
   CHECK(tw_run(session, nullptr, 1, &out, 1) == TW_USAGE && error_says("inputs is NULL"));
@@ -60,8 +59,7 @@ TEST(wrong_use_is_explained) {
   tw_free(session);
   tw_free(nullptr);
   CHECK(tw_load(nullptr, 0, nullptr, &session) == TW_USAGE && session == nullptr);
-  CHECK(tw_load_file("/nonexistent/model.tw", nullptr, &session) == TW_IO &&
-        error_says("/nonexistent/model.tw"));
+  CHECK(tw_load_file("/nonexistent/model.tw", nullptr, &session) == TW_IO && error_says("/nonexistent/model.tw"));
   CHECK(tw_load_file("/", nullptr, &session) == TW_IO && error_says("not a regular file"));
   tw_options options;
   tw_options_init(&options);

@@ -42,11 +42,8 @@ TEST(crc32_is_zlibs) {
 }
 
 TEST(utf8_accepts_text_only) {
-  auto valid = [](const char* text) {
-    return tw::is_utf8(reinterpret_cast<const uint8_t*>(text), strlen(text));
-  };
-  for (const char* good :
-       {"", "conv_1/Relu:0", "\xC3\xA9", "\xE2\x82\xAC", "\xF0\x9F\x98\x80", "\xF4\x8F\xBF\xBF"})
+  auto valid = [](const char* text) { return tw::is_utf8(reinterpret_cast<const uint8_t*>(text), strlen(text)); };
+  for (const char* good : {"", "conv_1/Relu:0", "\xC3\xA9", "\xE2\x82\xAC", "\xF0\x9F\x98\x80", "\xF4\x8F\xBF\xBF"})
     CHECK(valid(good));
   for (const char* bad : {"\x80", "\xC3", "\xC0\x80", "\xE0\x80\x80", "\xED\xA0\x80", "\xF4\x90\x80\x80",
                           "\xF8\x88\x80\x80\x80", "\xC3("})
@@ -57,8 +54,7 @@ TEST(a_good_file_parses) {
   std::vector<uint8_t> bytes = maker::file(maker::copying());
   tw::Artifact artifact = tw::parse({bytes.data(), bytes.size()});
   CHECK(std::string(artifact.target) == "cpu");
-  CHECK(artifact.buffers.size() == 4 && artifact.buffers[1].nbytes == 32 &&
-        artifact.buffers[1].offset == 256);
+  CHECK(artifact.buffers.size() == 4 && artifact.buffers[1].nbytes == 32 && artifact.buffers[1].offset == 256);
   CHECK(artifact.inputs == std::vector<uint32_t>{0} && artifact.outputs == std::vector<uint32_t>{2});
   CHECK(artifact.launches.size() == 2 && artifact.layers(artifact.launches[1]) == "second");
   CHECK(artifact.describe(artifact.launches[1]) == "copy (second)");

@@ -45,8 +45,7 @@ struct Tables {
 
   uint32_t buffer(const char* name, format::BufferKind kind, uint64_t floats, uint64_t offset = 0) {
     dims.push_back(floats);
-    buffers.push_back(
-        {string(name), kind, TW_FLOAT32, 0, 1, uint32_t(dims.size() - 1), 0, offset, floats * 4});
+    buffers.push_back({string(name), kind, TW_FLOAT32, 0, 1, uint32_t(dims.size() - 1), 0, offset, floats * 4});
     return uint32_t(buffers.size() - 1);
   }
 

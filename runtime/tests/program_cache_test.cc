@@ -20,8 +20,7 @@ TEST(programs_survive_and_damage_is_noticed) {
   char folder[] = "/tmp/tilewright-test-XXXXXX";
   CHECK(mkdtemp(folder) != nullptr);
   tw::ProgramCache cache(std::string(folder) + "/deep/er");
-  const std::string key = tw::ProgramCache::key({"source"}),
-                    path = std::string(folder) + "/deep/er/" + key + ".bin";
+  const std::string key = tw::ProgramCache::key({"source"}), path = std::string(folder) + "/deep/er/" + key + ".bin";
   std::vector<uint8_t> program(1000, 3), found;
   CHECK(!cache.load(key, &found));
   cache.store(key, {program.data(), program.size()});

@@ -37,8 +37,7 @@ void must(tw_status status) {
 // The file that "NAME=FILE" entries give for a tensor, "" if none.
 std::string file_of(const std::vector<std::string>& entries, const char* name) {
   for (const std::string& entry : entries)
-    if (entry.compare(0, strlen(name) + 1, name + std::string("=")) == 0)
-      return entry.substr(strlen(name) + 1);
+    if (entry.compare(0, strlen(name) + 1, name + std::string("=")) == 0) return entry.substr(strlen(name) + 1);
   return "";
 }
 
@@ -86,8 +85,7 @@ void read_file(const std::string& path, const tw_tensor& tensor, std::vector<cha
 
 int list_devices() {
   tw_device_info info;
-  for (size_t i = 0; tw_device(i, &info) == TW_OK; ++i)
-    printf("%s: %s (%s)\n", info.backend, info.name, info.driver);
+  for (size_t i = 0; tw_device(i, &info) == TW_OK; ++i) printf("%s: %s (%s)\n", info.backend, info.name, info.driver);
   return 0;
 }
 
@@ -114,9 +112,7 @@ int main(int argc, char** argv) {
   bool profile = false, test = false;
   for (int i = 1; i < argc; ++i) {
     const std::string option = argv[i];
-    auto value = [&]() -> const char* {
-      return i + 1 < argc ? argv[++i] : (die(option + " needs a value"), "");
-    };
+    auto value = [&]() -> const char* { return i + 1 < argc ? argv[++i] : (die(option + " needs a value"), ""); };
     if (option == "--input")
       inputs.push_back(value());
     else if (option == "--output")
@@ -163,8 +159,7 @@ int main(int argc, char** argv) {
   for (int i = 0; i < repeat; ++i) {
     auto start = std::chrono::steady_clock::now();
     must(tw_run(session, in.buffers.data(), in.buffers.size(), out.buffers.data(), out.buffers.size()));
-    times.push_back(
-        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
+    times.push_back(std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
   }
   for (size_t i = 0; i < out.infos.size(); ++i) {
     printf("output %s\n", describe(out.infos[i]).c_str());
@@ -174,12 +169,11 @@ int main(int argc, char** argv) {
     file.write(out.bytes[i].data(), long(out.bytes[i].size()));
     if (!file.flush()) die(path + ": cannot write");
   }
-  printf("%s for %s: median %.3f ms of %d\n", tw_session_device(session), tw_session_target(session),
-         median_ms(times), repeat);
+  printf("%s for %s: median %.3f ms of %d\n", tw_session_device(session), tw_session_target(session), median_ms(times),
+         repeat);
   tw_profile_entry entry;
   for (size_t i = 0; profile && tw_profile(session, i, &entry) == TW_OK; ++i)
-    printf("%10.3f us  %s  %s\n", double(entry.total_ns) / 1e3 / double(entry.runs), entry.kernel,
-           entry.layers);
+    printf("%10.3f us  %s  %s\n", double(entry.total_ns) / 1e3 / double(entry.runs), entry.kernel, entry.layers);
   if (!trace.empty()) must(tw_trace_write(session, trace.c_str()));
   tw_free(session);
 }

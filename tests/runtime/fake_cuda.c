@@ -23,15 +23,21 @@ static int depth; /* of the context stack */
 
 int cuInit(unsigned flags) { return done("cuInit", ""); }
 int cuDriverGetVersion(int* version) { return *version = 12060, 0; }
-int cuGetErrorName(int code, const char** name) { return *name = code == 719 ? "CUDA_ERROR_LAUNCH_FAILED" : "CUDA_ERROR", 0; }
+int cuGetErrorName(int code, const char** name) {
+  return *name = code == 719 ? "CUDA_ERROR_LAUNCH_FAILED" : "CUDA_ERROR", 0;
+}
 int cuDeviceGetCount(int* count) { return *count = 2, 0; }
 int cuDeviceGet(int* device, int index) { return *device = index, 0; }
-int cuDeviceGetName(char* name, int size, int device) { return snprintf(name, (size_t)size, device ? "Fake Orin" : "Fake Nano") < 0; }
+int cuDeviceGetName(char* name, int size, int device) {
+  return snprintf(name, (size_t)size, device ? "Fake Orin" : "Fake Nano") < 0;
+}
 int cuDeviceGetAttribute(int* value, int key, int device) {
   *value = key == 75 ? (device ? 8 : 5) : (device ? 7 : 3); /* sm_87 and sm_53 */
   return key != 75 && key != 76;
 }
-int cuDevicePrimaryCtxRetain(void** context, int device) { return *context = &depth, done("cuDevicePrimaryCtxRetain", device ? "1" : "0"); }
+int cuDevicePrimaryCtxRetain(void** context, int device) {
+  return *context = &depth, done("cuDevicePrimaryCtxRetain", device ? "1" : "0");
+}
 int cuDevicePrimaryCtxRelease_v2(int device) { return done("cuDevicePrimaryCtxRelease", depth ? "inside" : ""); }
 int cuCtxPushCurrent_v2(void* context) { return ++depth, context != &depth; }
 int cuCtxPopCurrent_v2(void** context) { return --depth, 0; }

@@ -116,8 +116,8 @@ def test_a_compiler_error_shows_the_log(opencl_toy: Artifact, capfd: pytest.Capt
 
 def test_devices_are_chosen_by_number_or_name(opencl_toy: Artifact) -> None:
     (device, *_) = [device for device in devices() if device.backend == "opencl"]
-    for wanted in ("0", device.name[:6].upper(), device.name):
+    for wanted in ("1", 1, device.name[:6].upper(), device.name):
         with Session(opencl_toy.to_bytes(), device=wanted, cache_dir="") as session:
             assert device.name in session.device
-    with pytest.raises(DeviceError, match=r"no OpenCL device 'adreno'; there are 0: "):
+    with pytest.raises(DeviceError, match=r"no OpenCL device 'adreno'; there are 1: "):
         Session(opencl_toy.to_bytes(), device="adreno", cache_dir="")

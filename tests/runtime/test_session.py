@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -88,15 +89,16 @@ def test_outputs_are_new_arrays(path: Path) -> None:
 def test_wrong_inputs_are_all_listed(path: Path) -> None:
     nan = X.copy()
     nan[3] = np.nan
+    cases: tuple[tuple[dict[str, Any], list[str]], ...] = (
+        ({}, ["x: missing (the model takes float32 [8])"]),
+        ({"x": X, "z": X}, ["z: no such input (there are: x)"]),
+        ({"q": X, "x": X.astype(np.float64)}, ["x: float64 [8], the model takes float32 [8]", "q: no such"]),
+        ({"x": X[:4]}, ["x: float32 [4], the model takes float32 [8]"]),
+        ({"x": list(X)}, ["x: a list, not a NumPy array"]),
+        ({"x": nan}, ["x: 1 NaN", "allow_nan=True"]),
+    )
     with Session(path) as session:
-        for feeds, parts in (
-            ({}, ["x: missing (the model takes float32 [8])"]),
-            ({"x": X, "z": X}, ["z: no such input (there are: x)"]),
-            ({"q": X, "x": X.astype(np.float64)}, ["x: float64 [8], the model takes float32 [8]", "q: no such"]),
-            ({"x": X[:4]}, ["x: float32 [4], the model takes float32 [8]"]),
-            ({"x": list(X)}, ["x: a list, not a NumPy array"]),
-            ({"x": nan}, ["x: 1 NaN", "allow_nan=True"]),
-        ):
+        for feeds, parts in cases:
             with pytest.raises(DataError) as caught:
                 session.run(feeds)
             for part in parts:
@@ -187,7 +189,7 @@ def test_kernels_of_every_arity(tmp_path: Path) -> None:
 
 
 def test_scalars_empty_tensors_and_every_dtype() -> None:
-    tensors = {
+    tensors: dict[str, np.ndarray] = {
         "scalar": np.array(3, np.int64),
         "empty": np.zeros((0, 3), np.float32),
         "flags": np.array([True, False]),

@@ -55,11 +55,10 @@ enum {
 typedef struct tw_options {
   uint32_t struct_bytes;
   uint32_t flags;
-  int32_t threads;    /* cpu: threads that one run may use, the caller's included; 0: one per usable core */
-  const char* device; /* NULL or "": first that fits; else "index" or part of a device name from tw_device */
-  const char*
-      cache_dir; /* compiled OpenCL programs; NULL: $TILEWRIGHT_CACHE_DIR, $XDG_CACHE_HOME/tilewright or
-                    ~/.cache/tilewright; "": no cache */
+  int32_t threads;       /* cpu: threads that one run may use, the caller's included; 0: one per usable core */
+  const char* device;    /* NULL or "": first that fits; else index or part of a name from tw_device */
+  const char* cache_dir; /* compiled OpenCL programs; NULL: $TILEWRIGHT_CACHE_DIR, $XDG_CACHE_HOME/tilewright or
+                            ~/.cache/tilewright; "": no cache */
   uint64_t memory_limit; /* bytes that the session may allocate; 0: the machine's physical memory */
 } tw_options;
 
@@ -120,8 +119,8 @@ typedef struct tw_buffer {
 /* Runs the model once; blocks until the outputs are written. Buffers come in the model's order and must have
  * exactly the tensors' sizes. On the cpu, buffers aligned to 64 bytes are used in place, others are copied
  * through memory set aside at load: nothing is allocated. Outputs must not overlap inputs or each other. */
-TW_API tw_status tw_run(tw_session* session, const tw_buffer* inputs, size_t input_count,
-                        const tw_buffer* outputs, size_t output_count);
+TW_API tw_status tw_run(tw_session* session, const tw_buffer* inputs, size_t input_count, const tw_buffer* outputs,
+                        size_t output_count);
 
 /* Runs the artifact's bundled self-test. *error is the greatest relative L2 error of an output and *tolerance
  * what the artifact allows. TW_USAGE if it has none; TW_KERNEL if error > tolerance or is not a number. */
