@@ -163,7 +163,12 @@ def check_supported(model: ir.Model) -> None:
         )
 
 
+_DYNAMIC = frozenset({"NonMaxSuppression", "NonZero", "Unique"})
+
+
 def _remedy(node: ir.Node) -> str:
+    if node.op_type in _DYNAMIC:
+        return "the shape of its result depends on data: compute it outside of the compiled model"
     if node.op_type in ("If", "Loop", "Scan"):
         return "control flow must be decided at compile time: fix its condition, or export without it"
     return "see docs/operators.md for what is; rewrite it with those operators before export"
