@@ -5,8 +5,8 @@ that knows the block mode decodes such a block with fixed bit fields, a table an
 
 For every block the encoder looks for the two endpoints with the least squared error. From several starts (the block's
 range, shrunk about its middle) it alternates between the nearest weights for the endpoints and the least-squares
-endpoints for the weights, rounds the endpoints, and keeps the start that ends best. The whole range without refinement
-is among them, so a block is never worse than plain quantisation between its least and its greatest texel.
+endpoints for the weights, goes on with the best of them, and rounds the endpoints. Where the whole range without
+refinement is better it takes that, so a block is never worse than plain quantisation between its extremes.
 
 Arrays hold one row a texel, [texels, blocks]: every step is one NumPy operation over all blocks.
 """
@@ -23,7 +23,9 @@ from tilewright.formats.codecs.astc import endpoints, infill, ise, modes, quanti
 
 F32 = npt.NDArray[np.float32]
 _FINE = 512  # steps between the endpoints in the table of nearest weights
-_REFINEMENTS = 3
+_STARTS = 5
+_TRIAL_STEPS = 2  # refinements of every start
+_LAST_STEPS = 2  # and then of the best
 
 
 @dataclass(frozen=True)
@@ -106,25 +108,28 @@ def encode(texels: F32, scheme: Scheme) -> npt.NDArray[np.uint8]:
     """
     low, high = texels.min(axis=0), texels.max(axis=0)
     middle, half = (low + high) / 2, (high - low) / 2
-    best = _rounded(low, high, scheme)
-    least = _error(texels, *_values(best, scheme), scheme)
+    plain = _rounded(low, high, scheme)
+    most = np.full_like(low, -1)
     for shrink in _starts(scheme.mode.levels):
-        low, high = middle - half * np.float32(shrink), middle + half * np.float32(shrink)
-        for _ in range(_REFINEMENTS):
-            low, high = _refine(texels, low, high, scheme)
-        trial = _rounded(low, high, scheme)
-        error = _error(texels, *_values(trial, scheme), scheme)
-        better = error < least
-        best = np.where(better, trial, best)
-        least = np.minimum(error, least)
+        trial_low, trial_high, explained = middle - half * shrink, middle + half * shrink, most
+        for _ in range(_TRIAL_STEPS):
+            trial_low, trial_high, explained = _refine(texels, trial_low, trial_high, scheme)
+        better = explained > most
+        low, high = np.where(better, trial_low, low), np.where(better, trial_high, high)
+        most = np.maximum(explained, most)
+    for _ in range(_LAST_STEPS):
+        low, high, _ = _refine(texels, low, high, scheme)
+    refined = _rounded(low, high, scheme)
+    better = _error(texels, refined, scheme) < _error(texels, plain, scheme)
+    best = np.where(better, refined, plain)
     low, high = _values(best, scheme)
     weights = _tables(scheme.mode.levels)[1].take(_place(texels, low, high, scheme), mode="clip")
     return _pack(best, weights, scheme)
 
 
-def _starts(levels: int) -> npt.NDArray[np.float64]:
-    """Factors on a block's range: the fewer levels, the further out the outermost texels may lie."""
-    return np.linspace(1, 0.6 if levels <= 8 else 0.88, 5)
+def _starts(levels: int) -> F32:
+    """Factors on a block's range: the fewer levels, the more the outermost texels may be cut off."""
+    return np.linspace(1, 0.6 if levels <= 8 else 0.88, _STARTS, dtype=np.float32)
 
 
 def _rounded(low: F32, high: F32, scheme: Scheme) -> ise.Symbols:
@@ -174,29 +179,33 @@ def _weights(texels: F32, low: F32, high: F32, scheme: Scheme) -> F32:
     return weights
 
 
-def _error(texels: F32, low: F32, high: F32, scheme: Scheme) -> F32:
+def _error(texels: F32, ends: ise.Symbols, scheme: Scheme) -> F32:
     """Squared error of every block."""
+    low, high = _values(ends, scheme)
     difference = _weights(texels, low, high, scheme)
     difference *= high - low
     difference += low
     difference -= texels
-    difference *= difference
-    total: F32 = difference.sum(axis=0)
-    return total
+    return _dots(difference, difference)
 
 
-def _refine(texels: F32, low: F32, high: F32, scheme: Scheme) -> tuple[F32, F32]:
-    """The least-squares endpoints for the weights that suit the given ones."""
+def _dots(left: F32, right: F32) -> F32:
+    """The scalar product of every block's texels."""
+    products: F32 = np.einsum("tb,tb->b", left, right)
+    return products
+
+
+def _refine(texels: F32, low: F32, high: F32, scheme: Scheme) -> tuple[F32, F32, F32]:
+    """The least-squares endpoints for the weights that suit the given ones, and the squares that they explain."""
     count = np.float32(len(texels))
     weights = _weights(texels, low, high, scheme)
     sum_w, sum_x = weights.sum(axis=0), texels.sum(axis=0)
-    sum_wx = (weights * texels).sum(axis=0)
-    weights *= weights
-    spread = count * weights.sum(axis=0) - sum_w * sum_w
+    spread = count * _dots(weights, weights) - sum_w * sum_w
     solvable = spread > 1e-3  # else all weights are equal
-    slope = np.divide(count * sum_wx - sum_w * sum_x, spread, out=high - low, where=solvable)
+    covariance = count * _dots(weights, texels) - sum_w * sum_x
+    slope = np.divide(covariance, spread, out=high - low, where=solvable)
     start = np.where(solvable, (sum_x - slope * sum_w) / count, low)
-    return start, start + slope
+    return start, start + slope, np.where(solvable, slope * covariance, 0)
 
 
 def _pack(ends: ise.Symbols, weights: ise.Symbols, scheme: Scheme) -> npt.NDArray[np.uint8]:
