@@ -30,7 +30,7 @@ import numpy.typing as npt
 from tilewright.errors import ArtifactError, DataError
 from tilewright.formats.base import Encoded, Matrix
 from tilewright.formats.checks import checked
-from tilewright.formats.codecs.astc import decode, encode, modes, oracle
+from tilewright.formats.codecs.astc import decode, encode, file, modes, oracle
 
 ZERO = 257 * 128
 _ABOVE_ZERO = 127  # codes of an endpoint above ZERO's
@@ -125,9 +125,12 @@ class Astc:
         """
         blocks, scales = encoded.arrays["blocks"], encoded.arrays["scales"]
         rows, columns = self._blocks(encoded.shape)
-        if blocks.shape != (rows, columns, modes.BLOCK_BYTES) or scales.shape != encoded.shape[:1]:
+        right_types = blocks.dtype == np.uint8 and scales.dtype == np.float32
+        right_shapes = blocks.shape == (rows, columns, modes.BLOCK_BYTES) and scales.shape == encoded.shape[:1]
+        if not (right_types and right_shapes):
             raise ArtifactError(
-                f"{self.spec}: blocks {blocks.shape} and scales {scales.shape} do not hold {encoded.shape} weights"
+                f"{self.spec}: {blocks.dtype} blocks {blocks.shape} and {scales.dtype} scales {scales.shape} "
+                f"do not hold {encoded.shape} weights"
             )
         out = np.empty(encoded.shape, np.float32)
 
@@ -147,6 +150,10 @@ class Astc:
 
         self._in_parallel(work, rows, columns)
         return out
+
+    def image(self, encoded: Encoded) -> file.Image:
+        """The blocks for ``file.write``, which leaves the scales behind."""
+        return file.Image(self.footprint, encoded.shape, encoded.arrays["blocks"])
 
     def packed_bytes(self, shape: tuple[int, int]) -> int:
         """Exact bytes of blocks, padding included, and scales."""

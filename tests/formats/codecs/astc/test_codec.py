@@ -188,3 +188,5 @@ def test_damaged_arrays() -> None:
         ours.decode(Encoded({**encoded.arrays, "blocks": blocks[1:]}, encoded.shape))
     with pytest.raises(ArtifactError, match="do not hold"):
         ours.decode(Encoded(encoded.arrays, (21, 30)))
+    with pytest.raises(ArtifactError, match=r"int8 blocks .* do not hold"):
+        ours.decode(Encoded({**encoded.arrays, "blocks": blocks.view(np.int8)}, encoded.shape))

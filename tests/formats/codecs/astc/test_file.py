@@ -13,8 +13,7 @@ from tilewright.formats.codecs.astc import Astc, file
 
 def image(rows: int = 70, columns: int = 300) -> file.Image:
     matrix = np.random.default_rng(0).standard_normal((rows, columns)).astype(np.float32)
-    encoded = Astc(8, 5).encode(matrix)
-    return file.Image((8, 5), encoded.shape, encoded.arrays["blocks"])
+    return Astc(8, 5).image(Astc(8, 5).encode(matrix))
 
 
 def test_header_and_round_trip(tmp_path: Path) -> None:
@@ -32,7 +31,7 @@ def test_texels() -> None:
     matrix = np.random.default_rng(0).standard_normal((70, 300)).astype(np.float32)
     codec = Astc(8, 5)
     encoded = codec.encode(matrix)
-    texels = file.Image((8, 5), encoded.shape, encoded.arrays["blocks"]).texels()
+    texels = codec.image(encoded).texels()
     weights = (texels.astype(np.float32) - np.float32(32896)) * encoded.arrays["scales"][:, None]
     np.testing.assert_array_equal(weights, codec.decode(encoded))
 
