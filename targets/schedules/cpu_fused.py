@@ -48,6 +48,18 @@ class Fused:
     value: Any
     anchor: Any
 
+    @property
+    def size(self) -> int:
+        """How many operations the epilogue's expression has."""
+        count = 0
+
+        def visit(node: Any) -> None:
+            nonlocal count
+            count += not isinstance(node, tvm.ir.TensorLoad | tirx.Var | tirx.IntImm | tirx.FloatImm)
+
+        tvm_ffi.structural_walk(self.value, visit, order="pre")
+        return count
+
     def store(self, indices: Sequence[Any], accumulator: Any) -> Any:
         """The statement that stores the output at ``indices`` given the operator's value there."""
 

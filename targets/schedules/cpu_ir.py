@@ -59,9 +59,9 @@ class RegisterTile:
     buffer: Any
 
     @classmethod
-    def make(cls, rows: int, vectors: int, lanes: int, dtype: str = "float32") -> RegisterTile:
+    def make(cls, rows: int, vectors: int, lanes: int, name: str = "acc") -> RegisterTile:
         shape = (i64(rows * vectors * lanes),)
-        return cls(rows, vectors, lanes, tirx.decl_buffer(shape, dtype, name="acc", scope="local"))
+        return cls(rows, vectors, lanes, tirx.decl_buffer(shape, "float32", name=name, scope="local"))
 
     @property
     def vector_type(self) -> str:
@@ -72,6 +72,10 @@ class RegisterTile:
 
     def _at(self, row: int, vector: int) -> list[Any]:
         return [ramp(i64(self.offset(row, vector)), self.lanes)]
+
+    def load(self, row: int, vector: int) -> Any:
+        """One vector of the tile."""
+        return tirx.BufferLoad(self.buffer, self._at(row, vector))
 
     def fill(self, value: float) -> list[Any]:
         """Statements that allocate the tile and set every element."""
@@ -97,13 +101,13 @@ class RegisterTile:
             statements.append(tirx.Bind(x, broadcast(scalar, self.lanes)))
             for vector, w in enumerate(bound):
                 at = self._at(row, vector)
-                statements.append(tirx.BufferStore(self.buffer, tirx.BufferLoad(self.buffer, at) + x * w, at))
+                statements.append(tirx.BufferStore(self.buffer, self.load(row, vector) + x * w, at))
         return sequence(statements)
 
     def combine(self, row: int, vector: int, function: Callable[[Any], Any]) -> Any:
         """``acc[row, vector] = function(acc[row, vector])`` on vectors."""
         at = self._at(row, vector)
-        return tirx.BufferStore(self.buffer, function(tirx.BufferLoad(self.buffer, at)), at)
+        return tirx.BufferStore(self.buffer, function(self.load(row, vector)), at)
 
 
 def ramp(start: Any, lanes: int) -> Any:

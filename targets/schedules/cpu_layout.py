@@ -3,6 +3,7 @@ are left below elementwise kernels, where they meet their inverse and vanish."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,8 +14,9 @@ import tvm_ffi
 from tvm import relax, s_tir, te, tirx
 from tvm.ir import GenericConst
 
+from tilewright.lower.extract import var_name
 from tilewright.targets.schedules.cpu_fallback import is_spatial, leaf_blocks
-from tilewright.targets.schedules.cpu_ir import substitute
+from tilewright.targets.schedules.cpu_ir import i64, substitute
 
 TO_CHANNELS_FIRST = (0, 3, 1, 2)
 TO_CHANNELS_LAST = (0, 2, 3, 1)
@@ -48,13 +50,24 @@ def shape_of(expr: Any) -> tuple[int, ...]:
 
 def constant(array: npt.NDArray[Any]) -> Any:
     """A Relax constant."""
-    return relax.const(np.ascontiguousarray(array), str(array.dtype))
+    return relax.const(np.asarray(array, order="C"), str(array.dtype))
 
 
 def _axes(call: Any) -> tuple[int, ...]:
     axes = call.attrs.axes
     rank = len(shape_of(call))
     return tuple(reversed(range(rank))) if axes is None else tuple(int(axis) % rank for axis in axes)
+
+
+def _is_single(shape: Sequence[int]) -> bool:
+    """Whether a tensor of that shape broadcasts to any layout of a rank-4 tensor as it is."""
+    return len(shape) < 4 and math.prod(shape) == 1
+
+
+def _can_follow(operand: Any) -> bool:
+    """Whether an operand of an elementwise operator can be brought to channels last."""
+    shape = shape_of(operand)
+    return len(shape) == 4 or _is_single(shape) or (isinstance(operand, GenericConst) and len(shape) < 4)
 
 
 @relax.expr_functor.mutator
@@ -64,15 +77,23 @@ class _SinkTransposes(relax.PyExprMutator):  # type: ignore[misc]
     def __init__(self, mod: Any) -> None:
         super().__init__(mod)
         self.mod = mod
+        self.layer = ""  # name of the binding under visit, which carries the ONNX node's name
+
+    def visit_var_binding_(self, binding: Any) -> None:
+        self.layer = var_name(binding.var)
+        super().visit_var_binding_(binding)
 
     def visit_call_(self, call: Any) -> Any:
         call = self.visit_expr_post_order(call)
         name = getattr(call.op, "name", "")
         if name == "relax.permute_dims":
             return self._shrink(call)
+        if name == "relax.reshape":
+            known = self._known(call.args[0])
+            return call if known is None else constant(known.reshape(shape_of(call)))
         if name == "relax.call_tir":
             sunk = self._sink(call)
-            return call if sunk is None else sunk
+            return self._fusible(call) if sunk is None else sunk
         if name.removeprefix("relax.") in _ELEMENTWISE.split():
             sunk = self._sink_operator(call)
             return call if sunk is None else sunk
@@ -87,9 +108,16 @@ class _SinkTransposes(relax.PyExprMutator):  # type: ignore[misc]
             else None
         )
 
+    def _known(self, expr: Any) -> npt.NDArray[Any] | None:
+        """The value of a constant. Biases are reshaped and transposed here: FoldConstant builds a kernel for each."""
+        if isinstance(expr, relax.Var):
+            expr = self.lookup_binding(expr)
+        return expr.value.numpy() if isinstance(expr, GenericConst) else None
+
     def _shrink(self, call: Any) -> Any:
-        if isinstance(call.args[0], GenericConst):  # a bias; FoldConstant would build and run a kernel for each
-            return constant(call.args[0].value.numpy().transpose(_axes(call)))
+        known = self._known(call.args[0])
+        if known is not None:
+            return constant(known.transpose(_axes(call)))
         inner = self._transposed(call.args[0])
         if inner is None:
             return call
@@ -102,7 +130,7 @@ class _SinkTransposes(relax.PyExprMutator):  # type: ignore[misc]
         sources = [self._transposed(operand) for operand in operands]
         if not any(source is not None and _axes(source) == TO_CHANNELS_FIRST for source in sources):
             return None
-        if not hasattr(call.ty, "shape") or any(len(shape_of(operand)) not in (0, 4) for operand in operands):
+        if not hasattr(call.ty, "shape") or not all(_can_follow(operand) for operand in operands):
             return None
         return sources
 
@@ -114,7 +142,7 @@ class _SinkTransposes(relax.PyExprMutator):  # type: ignore[misc]
             return None
         for index, source in zip(tensors, sources, strict=True):
             args[index] = self._to_last(args[index], source)
-        result = self.builder_.emit(tvm.ir.Call(call.op, args, call.attrs, call.ty_args))
+        result = self.builder_.emit(tvm.ir.Call(call.op, args, call.attrs, call.ty_args), self.layer)
         return relax.op.permute_dims(result, TO_CHANNELS_FIRST)
 
     def _sink(self, call: Any) -> Any:
@@ -122,55 +150,89 @@ class _SinkTransposes(relax.PyExprMutator):  # type: ignore[misc]
         sources = self._sources(call, operands)
         if sources is None or len(call.args) > 2:
             return None
-        func = _permuted_elementwise(self.mod[call.args[0]])
+        func = _restated(self.mod[call.args[0]], TO_CHANNELS_LAST)
         if func is None:
             return None
         moved = [self._to_last(operand, source) for operand, source in zip(operands, sources, strict=True)]
         shape = [shape_of(call)[axis] for axis in TO_CHANNELS_LAST]
         function = self.builder_.add_func(func, str(call.args[0].name_hint))
-        result = self.builder_.emit(relax.call_tir(function, moved, out_ty=relax.TensorType(shape, str(call.ty.dtype))))
+        result = self.builder_.emit(
+            relax.call_tir(function, moved, out_ty=relax.TensorType(shape, str(call.ty.dtype))), self.layer
+        )
         return relax.op.permute_dims(result, TO_CHANNELS_FIRST)
+
+    def _fusible(self, call: Any) -> Any:
+        """An elementwise kernel with axes of one element, restated so that it fuses."""
+        if not hasattr(call.ty, "shape") or 1 not in shape_of(call):
+            return call
+        func = _restated(self.mod[call.args[0]], range(len(shape_of(call))))
+        if func is None:
+            return call
+        return tvm.ir.Call(
+            call.op,
+            [self.builder_.add_func(func, str(call.args[0].name_hint)), *call.args[1:]],
+            call.attrs,
+            call.ty_args,
+        )
 
     def _to_last(self, operand: Any, source: Any) -> Any:
         if source is not None and _axes(source) == TO_CHANNELS_FIRST:
             return source.args[0]
-        if len(shape_of(operand)) != 4:
+        shape = shape_of(operand)
+        if _is_single(shape):
             return operand
         if isinstance(operand, GenericConst):
-            return constant(operand.value.numpy().transpose(TO_CHANNELS_LAST))
+            array = operand.value.numpy()
+            return constant(array.reshape((1,) * (4 - len(shape)) + shape).transpose(TO_CHANNELS_LAST))
         return self.builder_.emit(relax.op.permute_dims(operand, TO_CHANNELS_LAST))
 
 
-def _permuted_elementwise(func: Any) -> Any:
-    """The same elementwise kernel on channels-last tensors, or None if ``func`` is not elementwise over rank 4."""
+def _restated(func: Any, order: Sequence[int]) -> Any:
+    """The same elementwise kernel on tensors whose axes are permuted by ``order``; None if ``func`` is something else.
+
+    Axes of one element are read at the output's index instead of 0: only then does fusion see an elementwise kernel.
+    """
     sch = s_tir.Schedule(func)
     blocks = leaf_blocks(sch)
     if len(blocks) != 1 or not is_spatial(sch, blocks[0]):
         return None
-    block = sch.get(blocks[0])
+    block, rank = sch.get(blocks[0]), len(order)
     axes = [axis.var for axis in block.iter_vars]
     output = block.body.buffer
     inputs = [param for param in func.params if not param.same_as(output)]
-    ranks = [len(buffer.shape) for buffer in inputs]
-    if len(axes) != 4 or len(inputs) + 1 != len(func.params) or any(rank not in (0, 4) for rank in ranks):
+    if len(axes) != rank or len(inputs) + 1 != len(func.params) or not _in_place(block.body.indices, axes):
         return None
-    if not _in_place(block.body.indices, axes) or not _reads_in_place(block.body.value, axes):
+    moves = list(order) != sorted(order)
+    if moves and not _reads_in_place(block.body.value, axes):
         return None
 
-    def permute(shape: Sequence[Any]) -> list[Any]:
-        return [shape[axis] for axis in TO_CHANNELS_LAST] if len(shape) == 4 else list(shape)
+    def permute(values: Sequence[Any]) -> list[Any]:
+        return [values[axis] for axis in order] if len(values) == rank else list(values)
 
-    tensors = [te.placeholder(permute(buffer.shape), str(buffer.dtype), buffer.name) for buffer in inputs]
+    def fill(values: Sequence[Any], shape: Sequence[int], filler: Any) -> list[Any]:
+        """Leading axes that broadcasting implies, for operands that ``_to_last`` gives them to."""
+        return list(values) if not moves or _is_single(shape) else [filler] * (rank - len(values)) + list(values)
 
-    def element(n: Any, h: Any, w: Any, c: Any) -> Any:
+    shapes = [[int(size) for size in buffer.shape] for buffer in inputs]
+    tensors = [
+        te.placeholder(permute(fill(buffer.shape, shape, i64(1))), str(buffer.dtype), buffer.name)
+        for buffer, shape in zip(inputs, shapes, strict=True)
+    ]
+    single = [int(size) == 1 for size in output.shape]
+
+    def element(*new_axes: Any) -> Any:
         def load(node: Any) -> Any:
-            for buffer, tensor in zip(inputs, tensors, strict=True):
+            for buffer, shape, tensor in zip(inputs, shapes, tensors, strict=True):
                 if node.source.same_as(buffer):
-                    return tensor(*permute(node.indices))
+                    indices = fill(node.indices, shape, i64(0))
+                    if len(indices) == rank:
+                        indices = [a if one else i for i, a, one in zip(indices, axes, single, strict=True)]
+                    return tensor(*permute(indices))
             return node
 
+        old = [new_axes[list(order).index(axis)] for axis in range(rank)]
         value = tvm_ffi.structural_map(block.body.value, (tvm.ir.TensorLoad, load))
-        return substitute(value, list(zip(axes, (n, c, h, w), strict=True)))
+        return substitute(value, list(zip(axes, old, strict=True)))
 
     result = te.compute(permute(output.shape), element, name=block.name_hint)
     return te.create_prim_func([*tensors, result])
@@ -189,7 +251,8 @@ def _reads_in_place(value: Any, axes: Sequence[Any]) -> bool:
     def visit(node: Any) -> None:
         nonlocal good
         if isinstance(node, tvm.ir.TensorLoad):
-            good = good and (len(node.indices) == 0 or _in_place(node.indices, axes))
+            single = _is_single([int(size) for size in node.source.shape])
+            good = good and (single or _in_place(node.indices, axes[len(axes) - len(node.indices) :]))
 
     tvm_ffi.structural_walk(value, visit, order="pre")
     return good

@@ -13,6 +13,8 @@ from tilewright.targets.schedules.cpu_fused import Fused
 from tilewright.targets.schedules.cpu_ir import PARALLEL, SERIAL, VECTORIZED, RegisterTile, i64, loop, sequence
 from tilewright.targets.schedules.cpu_tile import Core
 
+_LONG_EPILOGUE = 32  # nodes of the epilogue's expression: more than bias, residual and clip
+
 
 @dataclass(frozen=True)
 class Window:
@@ -82,15 +84,44 @@ class Window:
 
 
 def store_tile(
-    fused: Fused, tile: RegisterTile, channel: Any, channels: int, position: Callable[[int], list[Any]]
+    fused: Fused, tile: RegisterTile, channel: Any, channels: int, position: Callable[[Any], list[Any]]
 ) -> list[Any]:
-    """Statements that finish a tile and store it.
+    """Statements that finish a tile and store it; a long epilogue as a loop, or its code would dwarf the reduction's.
 
     Args:
         channel: the first output channel of the tile.
         channels: how many there are; the lanes beyond are padding.
         position: the output indices of a tile row, without the channel.
     """
+    if fused.size <= _LONG_EPILOGUE:
+        return _store_unrolled(fused, tile, channel, channels, position)
+    stage = RegisterTile.make(tile.rows, tile.vectors, tile.lanes, name="stage")
+    copies = [
+        stage.combine(row, vector, lambda _, row=row, vector=vector: tile.load(row, vector))  # type: ignore[misc]
+        for row in range(tile.rows)
+        for vector in range(tile.vectors)
+    ]
+    full, rest = divmod(channels, tile.lanes)
+
+    def one_row(row: Any) -> Any:
+        def vector_at(first: Any, width: int) -> Any:
+            def lane_at(lane: Any) -> Any:
+                at = row * (tile.vectors * tile.lanes) + first + lane
+                value = tirx.BufferLoad(stage.buffer, [at])
+                return fused.store([*position(row), channel + first + lane], value)
+
+            return loop(width, lane_at, VECTORIZED, "lane") if width > 1 else lane_at(i64(0))
+
+        parts = [loop(full, lambda v: vector_at(v * tile.lanes, tile.lanes), name="vector")] if full else []
+        return sequence([*parts, vector_at(i64(full * tile.lanes), rest)] if rest else parts)
+
+    return [tirx.AllocBuffer(stage.buffer), *copies, loop(tile.rows, one_row, name="pixel")]
+
+
+def _store_unrolled(
+    fused: Fused, tile: RegisterTile, channel: Any, channels: int, position: Callable[[Any], list[Any]]
+) -> list[Any]:
+    """From registers straight to memory."""
     stores = []
     for row in range(tile.rows):
         for vector in range(tile.vectors):
@@ -99,7 +130,7 @@ def store_tile(
 
             def one(lane: Any, row: int = row, vector: int = vector, first: int = first) -> Any:
                 value = tirx.BufferLoad(tile.buffer, [i64(tile.offset(row, vector)) + lane])
-                return fused.store([*position(row), channel + first + lane], value)
+                return fused.store([*position(i64(row)), channel + first + lane], value)
 
             stores.append(loop(width, one, VECTORIZED, "lane") if width > 1 else one(i64(0)))
     return stores
