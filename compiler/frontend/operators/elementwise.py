@@ -97,12 +97,11 @@ def _integer_power(layer: Layer) -> Expr:
 
 
 def _modulo(layer: Layer) -> Expr:
-    dtype = layer.dtype()
-    if is_float(dtype):
-        if not layer.integer("fmod", 0):
-            raise Refusal("Mod of floating-point numbers needs fmod=1", "ONNX leaves the result undefined otherwise")
-        return pointwise(layer, tirx.fmod, layer[0], layer[1])
-    function = tirx.truncmod if layer.integer("fmod", 0) or dtype.startswith("uint") else tirx.floormod
+    """The remainder takes the divisor's sign, or with fmod the dividend's. (tirx.fmod does not exist on LLVM.)"""
+    c_like = bool(layer.integer("fmod", 0))
+    if is_float(layer.dtype()) and not c_like:
+        raise Refusal("Mod of floating-point numbers needs fmod=1", "ONNX leaves the result undefined otherwise")
+    function = tirx.truncmod if c_like or layer.dtype().startswith("uint") else tirx.floormod
     return pointwise(layer, function, layer[0], layer[1])
 
 
