@@ -47,6 +47,7 @@ def pivot_blocks(
     blocks_per_row: int,
     *,
     permute_rows: bool = True,
+    permute_columns: bool = True,
     escapes: int | None = None,
     seed: int = 0,
 ) -> Pivot:
@@ -57,11 +58,12 @@ def pivot_blocks(
             that the block does not divide is padded with zeros, which stay at the end.
         block: (rows, columns) of a block.
         blocks_per_row: blocks kept in each block row, over all taps.
-        permute_rows: False where the order of rows is given from outside.
+        permute_rows, permute_columns: False where that order is given from outside.
         escapes: how often to leave a local optimum; by default 4 times, never for a matrix of over 4 M elements, which
             takes half a minute to climb once.
     """
-    search = _BlockSearch(weights, block, blocks_per_row, permute_rows, np.random.default_rng(seed))
+    movable = permute_rows, permute_columns
+    search = _BlockSearch(weights, block, blocks_per_row, movable, np.random.default_rng(seed))
     if escapes is None:
         escapes = 4 if weights.size <= 1 << 22 else 0
     return search.run(escapes)
@@ -80,14 +82,14 @@ class _BlockSearch:
         weights: npt.NDArray[np.floating],
         block: tuple[int, int],
         blocks_per_row: int,
-        permute_rows: bool,
+        movable: tuple[bool, bool],
         rng: np.random.Generator,
     ) -> None:
         taps = weights if weights.ndim == 3 else weights[None]
         self.real = taps.shape[1:]
         self.bh, self.bw = block
         self.k = blocks_per_row
-        self.permute_rows = permute_rows
+        self.permute_rows, self.permute_columns = movable
         self.rng = rng
         height, width = (-(-side // size) * size for side, size in zip(self.real, block, strict=True))
         self.magnitudes: Magnitudes = np.zeros((len(taps), height, width), np.float32)
@@ -97,6 +99,8 @@ class _BlockSearch:
         _, height, width = self.magnitudes.shape
         identity = _State(np.arange(height), np.arange(width), 0.0)
         identity.kept = unpivoted = self.kept(identity)
+        if not (self.permute_rows or self.permute_columns):
+            return Pivot(identity.rows[: self.real[0]], identity.columns[: self.real[1]], unpivoted, unpivoted)
         best = max((self.climb(start) for start in (identity, self.similar(identity))), key=lambda state: state.kept)
         for _ in range(escapes):
             best = max(best, self.climb(self.exchange(best)), key=lambda state: state.kept)
@@ -107,7 +111,8 @@ class _BlockSearch:
         """Alternates columns and rows until a round gains less than a ten-thousandth."""
         while True:
             before = state.kept
-            state = self.assign_columns(state)
+            if self.permute_columns:
+                state = self.assign_columns(state)
             if self.permute_rows:
                 state = self.assign_rows(state)
             if state.kept <= before * (1 + 1e-4):
@@ -174,7 +179,8 @@ class _BlockSearch:
     def exchange(self, state: _State) -> _State:
         """A copy with a few rows and columns moved at random."""
         rows = self.shuffled(state.rows, self.real[0]) if self.permute_rows else state.rows
-        new = _State(rows, self.shuffled(state.columns, self.real[1]), 0.0)
+        columns = self.shuffled(state.columns, self.real[1]) if self.permute_columns else state.columns
+        new = _State(rows, columns, 0.0)
         new.kept = self.kept(new)
         return new
 
@@ -189,8 +195,10 @@ class _BlockSearch:
         rows = state.rows
         if self.permute_rows:
             rows = _group_similar(_by_block_row(self.magnitudes[:, : self.real[0]]), self.bh, len(rows))
-        sums = self.block_rows(rows)[:, :, : self.real[1]]
-        columns = _group_similar(sums.reshape(-1, self.real[1]).T, self.bw, len(state.columns))
+        columns = state.columns
+        if self.permute_columns:
+            sums = self.block_rows(rows)[:, :, : self.real[1]]
+            columns = _group_similar(sums.reshape(-1, self.real[1]).T, self.bw, len(columns))
         new = _State(rows, columns, 0.0)
         new.kept = self.kept(new)
         return new
