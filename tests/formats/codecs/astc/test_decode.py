@@ -56,13 +56,19 @@ def test_random_bits(footprint: tuple[int, int]) -> None:
 
 @footprints
 def test_void_extents(footprint: tuple[int, int]) -> None:
-    """Constant blocks, their two reserved bits and the HDR bit, right and wrong; with coordinates and without."""
+    """Constant blocks: the HDR bit and the two reserved bits, right and wrong, with coordinates of every kind."""
     rng = np.random.default_rng(footprint)
-    blocks = with_low_bits(random_blocks(rng, 256), 0x1FC | np.arange(256) % 8 << 9, 12)
-    everywhere = np.arange(256) // 8 % 2 == 0
-    blocks[everywhere, :8] |= np.array([0, 0xF0, 255, 255, 255, 255, 255, 255], np.uint8)
-    blocks[:8, 8:] = 0xFF  # C = 65535 is the one value that rounds up, to 1
-    assert 16 <= check(blocks, footprint) < 128
+    coordinates = [(8191, 8191, 8191, 8191), (0, 8191, 0, 8191), (3, 4, 8, 9)]
+    refused = [(5, 5, 1, 2), (1, 2, 5, 5), (6, 5, 1, 2), (1, 2, 6, 5), (0, 0, 0, 0), (8191, 8191, 8191, 8190)]
+    words = [
+        0x1FC | flags << 9 | sum(edge << 12 + 13 * place for place, edge in enumerate(edges))
+        for edges in coordinates + refused
+        for flags in range(8)
+    ]
+    blocks = np.tile(random_blocks(rng, len(words)), (2, 1))
+    blocks[:, :8] = np.tile(np.array(words, "<u8"), 2).view(np.uint8).reshape(-1, 8)
+    blocks[: len(words), 8:] = 0xFF  # C = 65535 is the one value that half precision rounds up, to 1
+    assert check(blocks, footprint) == 2 * len(coordinates)
 
 
 def test_illegal_blocks_by_name() -> None:

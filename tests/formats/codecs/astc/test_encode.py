@@ -72,6 +72,20 @@ def test_all_blocks_have_the_scheme(footprint: tuple[int, int]) -> None:
     np.testing.assert_array_equal(ise.extract(words, 0, 17), header)
 
 
+@pytest.mark.parametrize("footprint", [(4, 4), (6, 6), (8, 5), (8, 8)])
+def test_never_worse_than_plain_quantisation(footprint: tuple[int, int]) -> None:
+    """On blocks that span a few endpoint codes, where rounding refined endpoints can undo what refining gained."""
+    rng = np.random.default_rng(footprint)
+    texels = 128 + rng.uniform(0, 3, (1, 3000)) * rng.uniform(-1, 1, (footprint[0] * footprint[1], 3000))
+    scheme = encode.scheme_of(footprint)
+    error = decoded(encode.encode(texels.astype(np.float32), scheme), footprint) - texels
+    low, high = np.rint(texels.min(axis=0)), np.rint(texels.max(axis=0))
+    choices = low + (high - low) * quantization.weight_values(scheme.mode.levels)[:, None, None] / 64
+    plain = np.abs(choices - texels).min(axis=0)
+    rounding = 1 / 257 + scheme.direct * 3 / 512  # of C; of the table of nearest weights, at most 3 codes apart
+    assert (np.sqrt((error**2).mean(axis=0)) <= np.sqrt((plain**2).mean(axis=0)) + rounding).all()
+
+
 @footprints
 def test_error_bound(footprint: tuple[int, int]) -> None:
     """No block is worse than plain quantisation between its extremes, each rounded to the nearest endpoint."""
