@@ -11,7 +11,7 @@ setup(
             "tilewright.runtime._native",
             sources=sorted(glob("runtime/src/*.cc")),
             include_dirs=["runtime/include", "runtime/src"],
-            depends=sorted(glob("runtime/include/tilewright/*.h") + glob("runtime/src/*.h")),
+            depends=["runtime/tilewright.map", *sorted(glob("runtime/include/*/*.h") + glob("runtime/src/*.h"))],
             extra_compile_args=["-std=c++17", "-Os", "-fvisibility=hidden", "-fvisibility-inlines-hidden"],
             extra_link_args=[
                 *("-ldl", "-pthread", "-s", "-Wl,--version-script=runtime/tilewright.map"),

@@ -15,6 +15,10 @@ API_VERSION: Final = 1
 
 TRUSTED: Final = 1
 PROFILE: Final = 2
+REJECT_NAN: Final = 4
+
+USAGE: Final = 1
+"""The tw_status of a wrong argument."""
 
 DTYPES: Final = (
     "bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64",

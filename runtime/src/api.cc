@@ -61,11 +61,12 @@ tw::Options read_options(const tw_options* given) {
   tw_options_init(&defaults);
   tw_options in = read_struct(given, defaults);
   if (in.threads < 0 || in.threads > 1024) tw::fail(TW_USAGE, "threads is %d, not 0..1024", in.threads);
-  if (in.flags & ~(TW_TRUSTED | TW_PROFILE)) tw::fail(TW_USAGE, "unknown flags %u", in.flags);
+  if (in.flags & ~(TW_TRUSTED | TW_PROFILE | TW_REJECT_NAN)) tw::fail(TW_USAGE, "unknown flags %u", in.flags);
   tw::Options out;
   out.threads = in.threads;
   out.checksums = !(in.flags & TW_TRUSTED);
   out.profile = in.flags & TW_PROFILE;
+  out.reject_nan = in.flags & TW_REJECT_NAN;
   out.device = in.device ? in.device : "";
   out.cache_dir = in.cache_dir ? in.cache_dir : default_cache_dir();
   out.memory_limit = in.memory_limit;

@@ -24,6 +24,7 @@ struct Options {
   int threads = 1;
   bool checksums = true;
   bool profile = false;
+  bool reject_nan = false;
   std::string device;
   std::string cache_dir;  // "" when there is none
   uint64_t memory_limit = 0;

@@ -9,6 +9,7 @@
 
 #include "checked.h"
 #include "memory.h"
+#include "nan_check.h"
 #include "selftest.h"
 #include "trace.h"
 
@@ -26,7 +27,10 @@ std::unique_ptr<Backend> make_backend(const Artifact& artifact, const Options& o
 }  // namespace
 
 Session::Session(FileMap file, Bytes bytes, const Options& options)
-    : file_(std::move(file)), artifact_(parse(bytes, options.checksums)), budget_(options.memory_limit) {
+    : reject_nan_(options.reject_nan),
+      file_(std::move(file)),
+      artifact_(parse(bytes, options.checksums)),
+      budget_(options.memory_limit) {
   backend_ = make_backend(artifact_, options, &budget_);
   device_ = backend_->device();
   for (const Launch& launch : artifact_.launches) layers_.push_back(artifact_.layers(launch));
@@ -48,6 +52,10 @@ void Session::check_buffers(const char* what, const std::vector<uint32_t>& indic
 void Session::run(const tw_buffer* inputs, size_t input_count, const tw_buffer* outputs, size_t output_count) {
   check_buffers("input", artifact_.inputs, inputs, input_count);
   check_buffers("output", artifact_.outputs, outputs, output_count);
+  for (size_t i = 0; reject_nan_ && i < input_count; ++i) {
+    const Buffer& input = artifact_.buffers[artifact_.inputs[i]];
+    if (has_nan(input.dtype, inputs[i].data, inputs[i].nbytes)) fail(TW_USAGE, "input '%s' holds NaN", input.name);
+  }
   std::lock_guard<std::mutex> lock(mutex_);
   backend_->run(inputs, outputs, profiling_ ? timings_.data() : nullptr);
   ++runs_;

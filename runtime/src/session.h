@@ -34,6 +34,7 @@ class Session {
   void check_buffers(const char* what, const std::vector<uint32_t>& indices, const tw_buffer* buffers,
                      size_t count) const;
 
+  const bool reject_nan_;
   FileMap file_;
   Artifact artifact_;
   Budget budget_;

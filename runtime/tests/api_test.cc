@@ -4,6 +4,7 @@
 
 #include "check.h"
 #include "maker.h"
+#include "nan_check.h"
 #include "selftest.h"
 #include "tilewright/tilewright.h"
 #include "trace.h"
@@ -137,6 +138,42 @@ TEST(self_test_errors_are_relative) {
   tw::Bytes half{reinterpret_cast<const uint8_t*>(halves), sizeof halves};
   CHECK(tw::relative_error(TW_FLOAT16, halves, half) == 0);
   CHECK(!(tw::relative_error(TW_FLOAT16, other, half) <= 1));
+}
+
+TEST(nan_is_found_wherever_it_is) {
+  for (size_t count : {0, 1, 3, 4, 5, 8, 31})
+    for (size_t shift : {0, 1}) {
+      std::vector<uint8_t> bytes(count * 8 + shift);
+      auto check = [&](tw_dtype dtype, auto one, auto nan) {
+        uint64_t nbytes = count * sizeof one;
+        for (size_t i = 0; i < count; ++i) memcpy(bytes.data() + shift + i * sizeof one, &one, sizeof one);
+        CHECK(!tw::has_nan(dtype, bytes.data() + shift, nbytes));
+        for (size_t i = 0; i < count; ++i) {
+          memcpy(bytes.data() + shift + i * sizeof one, &nan, sizeof nan);
+          CHECK(tw::has_nan(dtype, bytes.data() + shift, nbytes));
+          memcpy(bytes.data() + shift + i * sizeof one, &one, sizeof one);
+        }
+      };
+      check(TW_FLOAT32, INFINITY, NAN);
+      check(TW_FLOAT64, 1.0, std::nan(""));
+      check(TW_FLOAT16, uint16_t{0x7C00}, uint16_t{0xFE00});
+    }
+  CHECK(!tw::has_nan(TW_INT32, "\xFF\xFF\xFF\x7F", 4));  // NaN's bits in an integer
+}
+
+TEST(nan_is_refused_on_request) {
+  std::vector<uint8_t> bytes = maker::file(maker::copying());
+  float x[8] = {0, 0, 0, NAN}, y[8];
+  tw_buffer in{x, 32}, out{y, 32};
+  tw_options options;
+  tw_options_init(&options);
+  for (bool reject : {false, true}) {
+    options.flags = reject ? TW_REJECT_NAN : 0;
+    tw_session* session = load(bytes, &options);
+    CHECK(tw_run(session, &in, 1, &out, 1) == (reject ? TW_USAGE : TW_OK));
+    CHECK(!reject || error_says("input 'x' holds NaN"));
+    tw_free(session);
+  }
 }
 
 TEST(devices_start_with_the_cpu) {

@@ -48,8 +48,9 @@ TW_API const char* tw_last_error(void);
 typedef struct tw_session tw_session;
 
 enum {
-  TW_TRUSTED = 1u, /* skip the checksums: for bytes that were verified before; structure is still checked */
-  TW_PROFILE = 2u  /* start with profiling on, see tw_profile_enable */
+  TW_TRUSTED = 1u,   /* skip the checksums: for bytes that were verified before; structure is still checked */
+  TW_PROFILE = 2u,   /* start with profiling on, see tw_profile_enable */
+  TW_REJECT_NAN = 4u /* tw_run returns TW_USAGE for a float input that holds NaN */
 };
 
 typedef struct tw_options {
