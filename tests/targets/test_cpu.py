@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import shutil
 import subprocess
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 import tilewright
-from tests.models import small_cnn
-from tests.targets.running import check, levels_here
+from tests.models import make_model, small_cnn
+from tests.runtime.conftest import cmake_build  # noqa: F401  (a fixture, as is the next)
+from tests.runtime.test_aarch64 import arm_build  # noqa: F401
+from tests.runtime.test_aarch64 import run as run_on_arm
+from tests.targets.running import check, expected, levels_here
+from tilewright.artifact import Selftest
 from tilewright.errors import ToolError, UsageError
 from tilewright.plan import Plan
 from tilewright.targets import device_facts, device_names, resolve
@@ -110,3 +117,63 @@ def test_linker_failure_carries_its_message() -> None:
     needs_linker(host_device())
     with pytest.raises(ToolError, match="could not link"):
         link_shared([b"not an object"], ["kernel"], device_facts(host_device())["arch"])
+
+
+def arm_network() -> onnx.ModelProto:
+    """Every template once: convolutions, depthwise, pooling, a product of activations, softmax, dense."""
+    rng = np.random.default_rng(0)
+
+    def weight(*shape: int) -> np.ndarray:
+        return (rng.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
+
+    constants = {
+        "w1": weight(24, 3, 3, 3),
+        "w2": weight(37, 24, 1, 1),
+        "w3": weight(37, 1, 3, 3),
+        "w4": weight(20, 37, 5, 3),
+        "w5": weight(30, 20).T.copy(),
+        "b": weight(37, 1)[:, 0],
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "w1"], ["c1"], pads=[1, 1, 1, 1], strides=[2, 2]),
+        helper.make_node("Conv", ["c1", "w2", "b"], ["c2"]),
+        helper.make_node("HardSwish", ["c2"], ["a2"]),
+        helper.make_node("Conv", ["a2", "w3"], ["c3"], pads=[1, 1, 1, 1], group=37),
+        helper.make_node("Add", ["c3", "a2"], ["r3"]),
+        helper.make_node("MaxPool", ["r3"], ["p3"], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["p3", "w4"], ["c4"], pads=[2, 1, 2, 1]),
+        helper.make_node("Sigmoid", ["c4"], ["a4"]),
+        helper.make_node("Flatten", ["a4"], ["f"], axis=2),
+        helper.make_node("Transpose", ["f"], ["t"], perm=[1, 0]),
+        helper.make_node("MatMul", ["f", "t"], ["m"]),
+        helper.make_node("Softmax", ["m"], ["s"]),
+        helper.make_node("MatMul", ["s", "w5"], ["y"]),
+    ]
+    return make_model(
+        nodes, {"x": (TensorProto.FLOAT, [1, 3, 20, 20])}, {"y": (TensorProto.FLOAT, [20, 30])}, constants
+    )
+
+
+@pytest.mark.parametrize(("device", "core"), [("cpu-neon", "cortex-a53"), ("cpu-dotprod", "cortex-a76")])
+def test_every_template_on_an_emulated_arm_core(
+    arm_build: Path,  # noqa: F811
+    tmp_path: Path,
+    device: str,
+    core: str,
+) -> None:
+    """Against onnxruntime here, within 1e-5 relative L2: sums in another order, and approximations of exp."""
+    model = arm_network()
+    x = np.random.default_rng(1).standard_normal((1, 3, 20, 20), dtype=np.float32)
+    artifact = tilewright.compile(model, target=device)
+    selftest = Selftest({"x": x}, expected(model, {"x": x}), 1e-5)
+    path = tmp_path / "arm.tw"
+    dataclasses.replace(artifact, selftest=selftest).save(path)
+    done = run_on_arm(arm_build, core, path, "--selftest", "--threads", 2)
+    assert done.returncode == 0, done.stderr
+    assert "self-test passed on aarch64" in done.stdout
+
+
+def test_every_template_here() -> None:
+    x = np.random.default_rng(1).standard_normal((1, 3, 20, 20), dtype=np.float32)
+    for level in levels_here():
+        check(arm_network(), {"x": x}, level)
