@@ -2,7 +2,7 @@
 
 Khronos Data Format Specification, chapter "ASTC Compressed Texture Image Formats", section "Block Encoding". A kernel
 that knows the block mode decodes such a block by bit fields, a table and one interpolation. Endpoints start at bit 17:
-with 256 levels e0 is bits 17 to 24, e1 bits 25 to 32. Weight n in raster order is, where the levels are 2**B, the B bits
+with 256 levels e0 is bits 17 to 24, e1 bits 25 to 32. Weight n in raster order is, with 2**B levels, the B bits
 from bit 127 - n * B downward, lowest first; with other levels three or five weights share digits (see ise).
 
 For every block the encoder looks for the two endpoints with the least squared error. From several starts (the block's
