@@ -169,12 +169,12 @@ def largest_divisor(extent: int, at_most: int) -> int:
 def group_size(total: int, limits: GpuLimits) -> int:
     """Work-items of a group for ``total`` of them: a divisor near the preferred size if there is one, else that size.
 
-    A divisor spares the kernel its range check; three quarters of the preferred size is the least worth having.
+    A divisor spares the kernel a range check around every statement; a quarter of the preferred size is worth that.
     """
     if total <= limits.group:
         return total
     divisor = max(d for d in range(1, limits.group + 1) if total % d == 0)
-    return divisor if 4 * divisor >= 3 * limits.group else limits.group
+    return divisor if 4 * divisor >= limits.group else limits.group
 
 
 def bind_flat(sch: Any, loops: list[Any], limits: GpuLimits) -> tuple[Any, Any]:

@@ -17,6 +17,7 @@ All other stages of the function become kernels by gpu_fallback.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +43,7 @@ from tilewright.targets.schedules.gpu_common import (
     uses,
 )
 
-_WINDOW = 16  # most elements of a sliding window that are kept in registers
+_HELD = 20  # most elements of one operand that are held in registers: a 4x4 tile, or a window of 3 rows for 4 columns
 _COLUMNS = 8  # most kernel columns that are unrolled
 _LEAST_ITEMS = 1024  # work-items below which a smaller tile uses more of the device
 
@@ -67,13 +68,15 @@ def schedule(func: Any, limits: GpuLimits) -> Any:
     inline_spatial(sch, keep=is_padding)
     tiled, reasons = 0, []
     for name in [sch.get(rv).name_hint for rv in stages(sch) if is_reduction(sch.get(rv))]:
-        trial = sch.copy()
-        try:
-            tile_stage(trial, trial.get_sblock(name), limits)
-        except (NotApplicable, RuntimeError, ValueError) as reason:
-            reasons.append(f"{name}: {reason}")
-            continue
-        sch, tiled = trial, tiled + 1
+        for windows in (True, False):
+            trial = sch.copy()
+            try:
+                tile_stage(trial, trial.get_sblock(name), limits, windows)
+            except (NotApplicable, RuntimeError, ValueError) as reason:
+                reasons.append(f"{name}: {reason}")
+                continue
+            sch, tiled = trial, tiled + 1
+            break
     require(tiled, "; ".join(reasons) or "no reduction")
     gpu_fallback.bind_rest(sch, limits)
     return sch
@@ -88,8 +91,15 @@ def is_padding(sch: Any, block_rv: Any) -> bool:
     return conditional and len(loads(value)) == 1 and len(consumers) == 1 and is_reduction(sch.get(consumers[0]))
 
 
-def tile_stage(sch: Any, reduction: Any, limits: GpuLimits) -> None:
-    """Tiles one reduction, its padding and its epilogue, and binds the result to the grid."""
+def tile_stage(sch: Any, reduction: Any, limits: GpuLimits, windows: bool) -> None:
+    """Tiles one reduction, its padding and its epilogue, and binds the result to the grid.
+
+    Args:
+        windows: hold sliding windows in registers.
+
+    Raises:
+        NotApplicable: the rules do not fit, or an operand takes too many registers.
+    """
     block = sch.get(reduction)
     require(len(block.writes) == 1 and isinstance(block.body, tirx.BufferStore), "several results")
     epilogue = _epilogue(sch, reduction)
@@ -100,7 +110,7 @@ def tile_stage(sch: Any, reduction: Any, limits: GpuLimits) -> None:
     outer, inner = _tile_epilogue(sch, epilogue, reduction, shape)
     sch.compute_at(reduction, outer[-1], preserve_unit_loops=True)
     sch.set_scope(reduction, 0, "local")
-    first, spatial = _schedule_reduction(sch, reduction, shape.y is not None, limits)
+    first, spatial = _schedule_reduction(sch, reduction, shape, windows, limits)
     vectorise_or_unroll(sch, epilogue, inner, limits)
     bind_flat(sch, outer, limits)  # late: the primitives above want to see plain loops
     initial = sch.decompose_reduction(reduction, first)
@@ -145,17 +155,27 @@ def _load_uses(load: Any, var: Any) -> bool:
     return any(uses(index, var) for index in load.indices)
 
 
+def _is_only(index: Any, var: Any, units: list[Any]) -> bool:
+    """Whether an index is the variable itself, up to axes of one element (a 1x1 kernel's)."""
+    if isinstance(index, tirx.Add):
+        for unit in units:
+            if index.b.same_as(unit):
+                return _is_only(index.a, var, units)
+    return bool(index.same_as(var))
+
+
 def _fuse_rows(sch: Any, reduction: Any, epilogue: Any, limits: GpuLimits) -> None:
     """T2. Both blocks and the buffer between them get one axis in place of the innermost two."""
     found = [axis for axis in axes(sch, reduction) if not axis.is_reduction]
     if len(found) < 2 or found[-1].extent % limits.vector == 0 or found[-2].extent == 1:
         return
     row, column = found[-2], found[-1]
+    units = [axis.var for axis in axes(sch, reduction) if axis.extent == 1]
     for load in _operands(sch, reduction):
         in_order = (
             len(load.indices) >= 2
-            and load.indices[-2].same_as(row.var)
-            and load.indices[-1].same_as(column.var)
+            and _is_only(load.indices[-2], row.var, units)
+            and _is_only(load.indices[-1], column.var, units)
             and int(load.source.shape[-1]) == column.extent
             and not any(uses(index, var) for index in load.indices[:-2] for var in (row.var, column.var))
         )
@@ -168,9 +188,10 @@ def _fuse_rows(sch: Any, reduction: Any, epilogue: Any, limits: GpuLimits) -> No
     def fuse(*index: Any) -> list[Any]:
         return [*index[: count - 2], index[count - 2] * width + index[count - 1], *index[count:]]
 
-    sch.transform_layout(reduction, ("write", 0), fuse)
-    sch.transform_block_layout(reduction, fuse)
-    sch.transform_block_layout(epilogue, fuse)
+    sch.transform_layout(reduction, ("write", 0), tirx.IndexMap.from_func(fuse, ndim=count))
+    for block_rv in (reduction, epilogue):
+        iter_count = len(sch.get(block_rv).iter_vars)
+        sch.transform_block_layout(block_rv, tirx.IndexMap.from_func(fuse, ndim=iter_count))
 
 
 def _choose(found: list[Axis], operands: list[Any], limits: GpuLimits) -> _Shape:
@@ -242,7 +263,7 @@ def vectorise_or_unroll(sch: Any, block_rv: Any, loops: list[Any], limits: GpuLi
         sch.unroll(loop)
 
 
-def _schedule_reduction(sch: Any, reduction: Any, reused: bool, limits: GpuLimits) -> tuple[Any, int]:
+def _schedule_reduction(sch: Any, reduction: Any, shape: _Shape, windows: bool, limits: GpuLimits) -> tuple[Any, int]:
     """T4 and T5: order of loops, operands in registers, unrolling.
 
     Returns the outermost reduction loop and the number of spatial ones.
@@ -254,7 +275,7 @@ def _schedule_reduction(sch: Any, reduction: Any, reused: bool, limits: GpuLimit
     reduced = [loop for loop, iv in zip(own, iter_vars, strict=True) if int(iv.iter_type) != tirx.IterVar.DataPar]
     unit = [loop for loop in reduced if extent_of(sch, loop) == 1]
     long = [loop for loop in reduced if extent_of(sch, loop) > 1] or [unit.pop()]
-    steps = _Steps(sch, reduction, dict(zip([iv.var for iv in iter_vars], own, strict=True)), long, reused)
+    steps = _Steps(sch, reduction, dict(zip([iv.var for iv in iter_vars], own, strict=True)), long, shape, windows)
     sch.reorder(*unit, *long, *spatial)
     steps.split(spatial, limits)
     steps.load_operands(limits)
@@ -266,8 +287,12 @@ def _schedule_reduction(sch: Any, reduction: Any, reused: bool, limits: GpuLimit
 class _Steps:
     """The reduction loops of one tile, and at which of them each operand is loaded."""
 
-    def __init__(self, sch: Any, reduction: Any, loop_of: dict[Any, Any], long: list[Any], reused: bool) -> None:
-        self.sch, self.reduction, self.loop_of, self.long, self.reused = sch, reduction, loop_of, long, reused
+    def __init__(
+        self, sch: Any, reduction: Any, loop_of: dict[Any, Any], long: list[Any], shape: _Shape, windows: bool
+    ) -> None:
+        self.sch, self.reduction, self.loop_of, self.long = sch, reduction, loop_of, long
+        self.reused, self.windows = shape.y is not None, windows
+        self.tile = [var for var in (shape.x, shape.y) if var is not None]
         self.vector_var: Any = None  # reduction variable that operands are contiguous along
         self.vector_level: Any = None  # where these operands are loaded
         self.level = long[-1]  # where the others are
@@ -295,14 +320,19 @@ class _Steps:
             if any(load.source.same_as(other) for other in seen):
                 continue
             seen.append(load.source)
-            stage, at = self._place(load)
+            place = self._place(load)
+            if place is None:
+                continue
+            stage, at = place
             self.sch.compute_at(stage, at, preserve_unit_loops=True)
             self.sch.set_scope(stage, 0, "local")
-            count = len(self.sch.get(stage).iter_vars)
-            vectorise_or_unroll(self.sch, stage, self.sch.get_loops(stage)[-count:], limits)
+            loops = self.sch.get_loops(stage)[-len(self.sch.get(stage).iter_vars) :]
+            held = math.prod(extent_of(self.sch, loop) for loop in loops)
+            require(held <= _HELD, f"an operand takes {held} registers")
+            vectorise_or_unroll(self.sch, stage, loops, limits)
 
-    def _place(self, load: Any) -> tuple[Any, Any]:
-        """The stage that fills an operand's array, and the loop that it goes under."""
+    def _place(self, load: Any) -> tuple[Any, Any] | None:
+        """The stage that fills an operand's array, and the loop that it goes under; None to load where it is used."""
         at = self.level
         if self.vector_var is not None and _last(load).same_as(self.vector_var):
             at = self.vector_level
@@ -316,18 +346,27 @@ class _Steps:
                 if window is not None:
                     return producer, at
                 self.sch.compute_inline(producer)
-                (load,) = [
-                    other
-                    for other in _operands(self.sch, self.reduction)
-                    if all(_load_uses(other, var) == _load_uses(load, var) for var in self.loop_of)
-                ]
+                return None
         reads = self.sch.get(self.reduction).reads
         index = next(i for i, read in enumerate(reads) if read.source.same_as(load.source))
+        scattered = any(uses(i, var) and not i.same_as(var) for i in load.indices for var in self.tile)
+        if window is None and scattered:  # strided, or rows that were fused: pick the elements that are needed
+            needed = [_load_uses(load, var) for var in self.loop_of]
+            gather = self.sch.reindex_cache_read(
+                self.reduction,
+                index,
+                "local",
+                tirx.IndexMap.from_func(
+                    lambda *axes: [axis for axis, used in zip(axes, needed, strict=True) if used],
+                    ndim=len(needed),
+                ),
+            )
+            return gather, at
         return self.sch.cache_read(self.reduction, index, "local"), at
 
     def _window(self, load: Any) -> Any | None:
         """The loop outside the kernel columns, if this operand is a window that slides along them."""
-        if len(self.long) < 2 or self.vector_level is not None:
+        if not self.windows or len(self.long) < 2 or self.vector_level is not None:
             return None
         column = next(var for var, loop in self.loop_of.items() if loop is self.long[-1])
         slides = uses(_last(load), column) and not _last(load).same_as(column)
