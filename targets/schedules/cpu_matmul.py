@@ -110,7 +110,9 @@ def matmul_rule(func: Any, device: Device) -> Any:
     for template, emit in (("dense", _dense_body), ("matmul", _matmul_body)):
         fused = take_apart(func, template)
         if fused is not None and len(fused.operands) == 2:
-            parameters = {key: tuple(v) if isinstance(v, list) else v for key, v in fused.parameters.items()}
+            parameters: dict[str, Any] = {
+                key: tuple(value) if isinstance(value, list) else value for key, value in fused.parameters.items()
+            }
             return fused.finish(emit(fused, Matmul(**parameters), Core.of(device)))
     return None
 
