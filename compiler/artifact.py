@@ -187,7 +187,7 @@ def _read(data: memoryview) -> Artifact:
     plan = tables.decode(segments[_PLAN], segments[_CODE], segments[_CONSTANTS])
     try:
         metadata = json.loads(str(segments[_METADATA], "utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ArtifactError(f"damaged artifact: metadata is not JSON ({error})") from error
     if not isinstance(metadata, dict):
         raise ArtifactError("damaged artifact: metadata is not a JSON object")

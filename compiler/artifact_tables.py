@@ -180,7 +180,13 @@ def _decode(segment: memoryview, code: memoryview, constants: memoryview) -> Pla
             raise ValueError("range out of its table")
         return tables[table][first : first + count]
 
+    list_end = 0
+
     def numbers(first: int, count: int) -> tuple[int, ...]:
+        nonlocal list_end
+        if first < list_end:  # lists that overlap could make a small file take forever
+            raise ValueError("lists overlap")
+        list_end = first + count
         return tuple(int.from_bytes(item, "little") for item in part(_INDICES, first, count))
 
     def cut(data: memoryview, offset: int, nbytes: int) -> memoryview:
@@ -203,10 +209,11 @@ def _decode(segment: memoryview, code: memoryview, constants: memoryview) -> Pla
         return found
 
     def launch(item: memoryview) -> Launch:
-        kernel, module, args, arg_count, *rest = _LAUNCH.unpack(item)
+        kernel, module, first, count, *rest = _LAUNCH.unpack(item)
+        args = numbers(first, count)
         layers = tuple(map(text, numbers(rest[6], rest[7])))
         grid, block = (rest[0], rest[1], rest[2]), (rest[3], rest[4], rest[5])
-        return Launch(text(kernel), module, numbers(args, arg_count), grid, block, layers)
+        return Launch(text(kernel), module, args, grid, block, layers)
 
     def image(item: memoryview) -> Image:
         kind, arch, options, features, feature_count, _, offset, nbytes = _IMAGE.unpack(item)

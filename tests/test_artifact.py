@@ -118,6 +118,17 @@ def test_damage_with_right_checksums_is_refused_or_harmless(at: int, value: int)
         Artifact.load(sealed)
 
 
+def test_hostile_metadata_is_refused() -> None:
+    for text in (b"[" * 4000, b"[]", b"\xff", b"{"):
+        hostile = bytearray(TOY_BYTES)
+        at, (kind, flags, offset, _, _, _) = list(toys.segments(hostile))[1]
+        deep = text + b" " * (4096 - len(text)) if len(text) < 4096 else text
+        hostile[offset : offset + 4096] = deep
+        toys.SEGMENT.pack_into(hostile, at, kind, flags, offset, 4096, 0, 0)
+        with pytest.raises(ArtifactError, match="metadata is not"):
+            Artifact.load(toys.reseal(hostile))
+
+
 def test_segments_can_be_mapped() -> None:
     offsets = [fields[2] for _, fields in toys.segments(TOY_BYTES)]
     assert len(offsets) == 5

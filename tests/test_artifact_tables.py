@@ -35,6 +35,16 @@ def test_encoding_is_stable_and_decodes() -> None:
     assert encode(plan, Pool(16), Pool(256)) == segment
 
 
+def test_overlapping_lists_are_refused() -> None:
+    code, constants = Pool(16), Pool(256)
+    segment = bytearray(encode(TOY.plan, code, constants))
+    at = 48 + 5 * 16  # the entry of the launch table
+    second = int.from_bytes(segment[at : at + 4], "little") + 48
+    segment[second + 8 : second + 12] = bytes(4)  # its arguments are now the inputs' list
+    with pytest.raises(ArtifactError, match="lists overlap"):
+        decode(*(memoryview(data) for data in (segment, b"".join(code.parts), b"".join(constants.parts))))
+
+
 def test_a_table_with_longer_entries_is_read() -> None:
     """As a later minor version would write them."""
     code, constants = Pool(16), Pool(256)

@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from tilewright.errors import DataError, UsageError
+from tilewright.errors import ArtifactError, DataError, UsageError
 from tilewright.runtime import native
 
 ALIGNMENT: Final = 64  # the runtime uses tensors at such addresses in place
@@ -207,7 +207,10 @@ class Session:
         """The artifact's metadata: recipe, tool versions, device facts, report."""
         size = ctypes.c_size_t()
         address = self._native.tw_metadata(self._open(), ctypes.byref(size))
-        return json.loads(ctypes.string_at(address, size.value))
+        try:
+            return json.loads(ctypes.string_at(address, size.value))
+        except (ValueError, RecursionError) as error:
+            raise ArtifactError(f"damaged artifact: metadata is not JSON ({error})") from error
 
     def close(self) -> None:
         """Frees the session; it cannot be used afterwards."""

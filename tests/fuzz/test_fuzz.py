@@ -42,6 +42,7 @@ def test_libfuzzer_finds_nothing(tmp_path: Path) -> None:
             "-max_len=65536",
             "-seed=1",
             "-rss_limit_mb=2048",
+            "-malloc_limit_mb=4",
             found,
             HERE / "corpus",
         ],
