@@ -29,13 +29,14 @@ def checked(matrix: npt.ArrayLike) -> Matrix:
     return array
 
 
-def half(values: npt.NDArray[np.floating], what: str, remedy: str) -> npt.NDArray[np.float16]:
+def half(values: npt.NDArray[np.floating], what: str, remedy: str, least: float = 2.0**-14) -> npt.NDArray[np.float16]:
     """Rounds to fp16.
 
     Raises:
-        DataError: the largest magnitude leaves fp16's normal range, so the tensor as a whole would be lost.
+        DataError: the largest magnitude is above fp16's or below ``least`` (its least normal number), so that the
+            whole tensor would be lost.
     """
     largest = float(np.abs(values).max(initial=0.0))
-    if largest > 65504 or 0 < largest < 2.0**-14:
-        raise DataError(f"the largest of the {what} is {largest:.3g}, outside fp16 (6.1e-05 to 65504); {remedy}")
+    if largest > 65504 or 0 < largest < least:
+        raise DataError(f"the largest of the {what} is {largest:.3g}, outside fp16 ({least:.2g} to 65504); {remedy}")
     return values.astype(np.float16)

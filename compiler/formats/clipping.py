@@ -5,7 +5,7 @@ with integers low <= 0 <= high, so zero stays zero. Symmetric: low = -2**(B-1), 
 high = 2**B-1-z with a zero point z per group. Integer zero points keep pruned weights at zero and fit DequantizeLinear.
 
 The search shrinks the range step by step, takes the best scale as stored (rounded to fp16 where the format says so),
-then improves it by least squares with the integers held fixed. On N(0,1) it is within 0.05 dB of a scan in 2 % steps.
+then improves it by least squares with the integers held fixed. Up to 4 bits it is within 0.1 dB of a scan in 1 % steps.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ Rounding = Callable[[Matrix], Matrix]  # a scale as it will be read back from th
 
 _TINY = np.float32(1e-30)  # a scale below this cannot be inverted; its group becomes zero
 _LEAST_SQUARES_STEPS = 2
+_USEFUL_CUT = {2: 0.6, 3: 0.5, 4: 0.4, 5: 0.25, 6: 0.15, 7: 0.1, 8: 0.07}  # of a short group's range, by bits
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,8 @@ class Search:
         """Fractions of the whole range."""
         if self.wide:
             return [float(step) for step in 0.8 ** np.arange(1, 20)]
-        least = {2: 0.4, 3: 0.5}.get(self.bits, 0.6)
-        return [float(step) for step in np.linspace(1.1, least, 9)]
+        cut = _USEFUL_CUT[self.bits]
+        return [float(step) for step in np.linspace(1 + cut / 5, 1 - cut, 9)]
 
     def _at(self, factor: Matrix, top: Matrix, bottom: Matrix, rounding: Rounding) -> Quantiser:
         """The quantisers of ranges [factor * bottom, factor * top]."""

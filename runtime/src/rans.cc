@@ -12,7 +12,7 @@ namespace {
 #define RANS_BAD(what) TW_BAD("entropy-coded weights: " what)
 
 constexpr uint8_t kStored = 0, kRans = 1, kPlanes = 2;
-constexpr unsigned kPrecision = 12;
+constexpr unsigned kPrecision = 14;
 constexpr uint32_t kTotal = 1u << kPrecision;
 constexpr uint32_t kLow = 1u << 16;  // states lie in [2^16, 2^32)
 
@@ -50,20 +50,27 @@ struct Plane {
   size_t stride;
 };
 
-// What a slot (low bits of a state) decodes to: bits 7:0 its symbol, 19:8 frequency - 1, 31:20 slot - start.
-using Slots = std::vector<uint32_t>;
+// The symbol of each slot (the low bits of a state), and what a symbol does to the state.
+struct Table {
+  std::vector<uint8_t> symbols;
+  struct {
+    uint16_t frequency, start;
+  } ranges[256];
+};
 
-Slots read_table(Reader& in, unsigned symbols) {
-  Slots slots;
-  slots.reserve(kTotal);
+Table read_table(Reader& in, unsigned symbols) {
+  Table table;
+  table.symbols.reserve(kTotal);
   for (uint32_t symbol = 0; symbol < symbols; ++symbol) {
     uint32_t frequency = in.read<uint8_t>();
     if (frequency & 0x80) frequency = (frequency & 0x7f) | uint32_t{in.read<uint8_t>()} << 7;
-    if (frequency > kTotal - slots.size()) RANS_BAD("frequencies add up to more than 4096");
-    for (uint32_t i = 0; i < frequency; ++i) slots.push_back(symbol | (frequency - 1) << 8 | i << 20);
+    const size_t start = table.symbols.size();
+    if (frequency > kTotal - start) RANS_BAD("frequencies add up to more than 16384");
+    table.ranges[symbol] = {static_cast<uint16_t>(frequency), static_cast<uint16_t>(start)};
+    table.symbols.insert(table.symbols.end(), frequency, static_cast<uint8_t>(symbol));
   }
-  if (slots.size() != kTotal) RANS_BAD("frequencies add up to less than 4096");
-  return slots;
+  if (table.symbols.size() != kTotal) RANS_BAD("frequencies add up to less than 16384");
+  return table;
 }
 
 // Joins symbols of some bits to bytes, lowest bits first.
@@ -100,7 +107,7 @@ void expand_rans(Reader in, Plane plane) {
   if (bits < 1 || bits > 8) RANS_BAD("symbols of a width other than 1 to 8");
   const uint64_t count = add(mul(plane.nbytes, 8), bits - 1) / bits;
   if (lanes < 1 || lanes > count) RANS_BAD("number of lanes out of range");
-  const Slots slots = read_table(in, 1u << bits);
+  const Table table = read_table(in, 1u << bits);
   const uint8_t* stored = in.take(lanes * sizeof(uint32_t));
   std::vector<uint32_t> states(lanes);
   memcpy(states.data(), stored, lanes * sizeof(uint32_t));
@@ -116,8 +123,10 @@ void expand_rans(Reader in, Plane plane) {
     const size_t active = count - first < lanes ? count - first : lanes;
     for (size_t lane = 0; lane < active; ++lane) {
       uint32_t x = states[lane];
-      const uint32_t slot = slots[x & (kTotal - 1)];
-      x = ((slot >> 8 & (kTotal - 1)) + 1) * (x >> kPrecision) + (slot >> 20);
+      const uint32_t slot = x & (kTotal - 1);
+      const uint8_t symbol = table.symbols[slot];
+      const auto range = table.ranges[symbol];
+      x = range.frequency * (x >> kPrecision) + slot - range.start;
       if (x < kLow) {
         if (words == end) RANS_BAD("cut short");
         uint16_t word;
@@ -126,7 +135,7 @@ void expand_rans(Reader in, Plane plane) {
         x = x << 16 | word;
       }
       states[lane] = x;
-      packer.push(slot & 0xff);
+      packer.push(symbol);
     }
   }
   packer.finish();

@@ -34,6 +34,7 @@ from tilewright.formats.clipping import Clip, Quantiser, Search, weighted_points
 Scale = Literal["auto", "f16", "f32"]
 
 _CHUNK = 1 << 17  # elements worked on at a time: temporaries stay in the second-level cache
+_LEAST_HALF = 2.0**-17  # as a scale in fp16: a subnormal number with seven bits left
 _SAFE_EXPONENT = 30  # beyond 2**+-30 the search would overflow or vanish in float32
 
 
@@ -174,7 +175,8 @@ class Integer:
         """A power of two that brings extreme weights near 1, and how a scale of such weights is rounded."""
         largest = np.maximum(matrix.max(), -matrix.min())
         if self._scale_type.itemsize == 2:
-            half(np.atleast_1d(largest / 2 ** (self.bits - 1)), f"{self.spec} scales", "use scale=f32 for this layer")
+            typical = np.atleast_1d(largest / 2 ** (self.bits - 1))
+            half(typical, f"{self.spec} scales", "use scale=f32 for this layer", _LEAST_HALF)
         exponent = int(np.frexp(largest)[1])
         exponent = exponent if abs(exponent) > _SAFE_EXPONENT else 0
 
