@@ -126,9 +126,12 @@ def unpack(packed: PackedWeight) -> Matrix:
     Raises:
         ArtifactError: damaged arrays.
     """
-    kept, encoded = expand(packed)
-    payload = packed.format.codec.decode(encoded)
-    return packed.format.layout.unpack(Kept(payload, kept, packed.shape))
+    index, encoded = expand(packed)
+    try:
+        payload = packed.format.codec.decode(encoded)
+        return packed.format.layout.unpack(Kept(payload, index, packed.shape))
+    except KeyError as error:
+        raise ArtifactError(f"{packed.format.spec}: there is no array of {error.args[0]}") from None
 
 
 def expand(packed: PackedWeight) -> tuple[Mapping[str, npt.NDArray[Any]], Encoded]:

@@ -17,7 +17,7 @@ All numbers are little-endian. An array of n bytes becomes one section:
 ``rans``. The n bytes are read as one bit stream (lowest bit of byte 0 first) of count = ceil(8n / bits) symbols of
 ``bits`` bits, 1 to 8; missing bits of the last symbol are zero. 1 <= lanes <= count. Symbol i is in lane i mod lanes.
 
-The table gives the frequency f[s] of every symbol s = 0 ... 2**bits - 1, summing to 16384: values below 128 as one byte,
+The table gives the frequency f[s] of every symbol s = 0 ... 2**bits - 1, summing to 16384: below 128 as one byte,
 others as 0x80 | (f & 0x7f), f >> 7. Let start[s] be the sum of the f before s.
 
 Decoding runs over i = 0 ... count - 1; with x = states[i mod lanes]:
