@@ -273,6 +273,7 @@ def _schedule_reduction(sch: Any, reduction: Any, shape: _Shape, windows: bool, 
     own = all_loops[-len(iter_vars) :]
     spatial = [loop for loop, iv in zip(own, iter_vars, strict=True) if int(iv.iter_type) == tirx.IterVar.DataPar]
     reduced = [loop for loop, iv in zip(own, iter_vars, strict=True) if int(iv.iter_type) != tirx.IterVar.DataPar]
+    require(reduced, "a reduction over nothing")
     unit = [loop for loop in reduced if extent_of(sch, loop) == 1]
     long = [loop for loop in reduced if extent_of(sch, loop) > 1] or [unit.pop()]
     steps = _Steps(sch, reduction, dict(zip([iv.var for iv in iter_vars], own, strict=True)), long, shape, windows)

@@ -13,7 +13,7 @@ from tests.targets.gpu import FLOAT, floats, needs_opencl
 from tests.targets.running import check
 
 # Compiling and running one example takes a second or two, most of it in PoCL's compiler.
-few = settings(max_examples=6, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+few = settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(autouse=True)
