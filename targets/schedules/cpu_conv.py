@@ -1,4 +1,4 @@
-"""Dense 2-D convolution, NHWC, any kernel size, stride, padding and dilation.
+"""2-D convolution, NHWC, any kernel size, stride, padding, dilation and groups (depthwise is in cpu_window.py).
 
 A tile of neighbouring output pixels x vectors of output channels stays in registers through the whole reduction;
 weights are packed [panel][kernel row][kernel column][input channel][channel in panel], so they stream. Padding is free:
@@ -19,7 +19,7 @@ from tvm import te, tirx
 from tilewright.targets.base import Device
 from tilewright.targets.schedules.cpu_fused import Fused, mark, take_apart
 from tilewright.targets.schedules.cpu_ir import RegisterTile, i64, i64s, loop, ramp, sequence
-from tilewright.targets.schedules.cpu_spatial import Window, panel_nest, store_tile
+from tilewright.targets.schedules.cpu_spatial import Window, panel_nest, parallel_if, store_tile
 from tilewright.targets.schedules.cpu_tile import Core, best_tile
 
 
@@ -30,13 +30,27 @@ class Conv2d:
     window: Window
     channels: int
     out_channels: int
+    groups: int = 1
     panel: int = 0
     rows: int = 0
 
     @property
+    def group_channels(self) -> int:
+        """Input channels that an output channel reads."""
+        return self.channels // self.groups
+
+    @property
+    def group_outputs(self) -> int:
+        return self.out_channels // self.groups
+
+    @property
+    def group_panels(self) -> int:
+        return -(-self.group_outputs // self.panel)
+
+    @property
     def depth(self) -> int:
         """Multiplications for one output."""
-        return self.window.kernel_height * self.window.kernel_width * self.channels
+        return self.window.kernel_height * self.window.kernel_width * self.group_channels
 
     @property
     def is_pointwise(self) -> bool:
@@ -52,35 +66,38 @@ class Conv2d:
         """The same convolution with its register tile chosen."""
         w = self.window
         row = w.batch * w.out_height * w.out_width if self.is_pointwise else w.out_width
-        tile = best_tile(row, self.out_channels, self.depth, core)
+        tile = best_tile(row, self.group_outputs, self.depth, core)
         return replace(self, panel=tile.vectors * core.lanes, rows=tile.rows)
 
 
-def pack_weights(weights: npt.NDArray[np.generic], panel: int) -> npt.NDArray[np.generic]:
-    """OIHW weights as [panel][kernel row, kernel column, input channel][channel in panel], padded with zeros."""
-    out_channels, channels, height, width = weights.shape
-    panels = -(-out_channels // panel)
-    packed = np.zeros((panels * panel, height * width * channels), weights.dtype)
-    packed[:out_channels] = weights.transpose(0, 2, 3, 1).reshape(out_channels, -1)
-    return np.ascontiguousarray(packed.reshape(panels, panel, -1).transpose(0, 2, 1))
+def pack_weights(weights: npt.NDArray[np.generic], panel: int, groups: int = 1) -> npt.NDArray[np.generic]:
+    """OIHW weights as [group, panel][kernel row, kernel column, input channel][channel in panel], padded with zeros."""
+    outputs, channels, height, width = weights.shape
+    per_group = outputs // groups
+    panels = -(-per_group // panel)
+    packed = np.zeros((groups, panels * panel, height * width * channels), weights.dtype)
+    packed[:, :per_group] = weights.transpose(0, 2, 3, 1).reshape(groups, per_group, -1)
+    return np.ascontiguousarray(packed.reshape(groups * panels, panel, -1).transpose(0, 2, 1))
 
 
 def conv2d(conv: Conv2d, dtype: str = "float32") -> Any:
     """The PrimFunc (input NHWC, packed weights, output NHWC) that the rule of this file recognises after fusion."""
     c, w = conv, conv.window
-    panels = -(-c.out_channels // c.panel)
     data = te.placeholder(i64s(w.batch, w.height, w.width, c.channels), dtype, "data")
-    weight = te.placeholder(i64s(panels, c.depth, c.panel), dtype, "weight")
+    weight = te.placeholder(i64s(c.groups * c.group_panels, c.depth, c.panel), dtype, "weight")
     i = te.reduce_axis((i64(0), i64(w.kernel_height)), "i")
     j = te.reduce_axis((i64(0), i64(w.kernel_width)), "j")
-    k = te.reduce_axis((i64(0), i64(c.channels)), "k")
+    k = te.reduce_axis((i64(0), i64(c.group_channels)), "k")
 
     def element(n: Any, y: Any, x: Any, o: Any) -> Any:
-        value, inside = data[n, w.row(y, i), w.column(x, j), k], w.inside(y, x, i, j)
+        group, inner = o // c.group_outputs, o % c.group_outputs
+        channel = group * c.group_channels + k if c.groups > 1 else k
+        value, inside = data[n, w.row(y, i), w.column(x, j), channel], w.inside(y, x, i, j)
         if inside is not None:
             value = tirx.if_then_else(inside, value, tirx.const(0, dtype))
-        step = (i * w.kernel_width + j) * c.channels + k
-        return te.sum(value * weight[o // c.panel, step, o % c.panel], axis=[i, j, k])
+        step = (i * w.kernel_width + j) * c.group_channels + k
+        panel = group * c.group_panels + inner // c.panel
+        return te.sum(value * weight[panel, step, inner % c.panel], axis=[i, j, k])
 
     shape = i64s(w.batch, w.out_height, w.out_width, c.out_channels)
     result = te.compute(shape, element, name="conv2d", attrs=mark("conv2d", **asdict(conv)))
@@ -101,14 +118,24 @@ class _Emitter:
     fused: Fused
     conv: Conv2d
     core: Core
+    group: Any = 0
 
     def body(self) -> Any:
+        c, w = self.conv, self.conv.window
+        if c.groups == 1:
+            return self._one_group()
+        work = w.batch * w.out_height * w.out_width * c.out_channels * c.depth
+        return loop(
+            c.groups, lambda g: replace(self, group=g)._one_group(), parallel_if(work, self.core), "group"
+        )  # groups are the parallel loop, so the loops inside are serial
+
+    def _one_group(self) -> Any:
         return self._pointwise() if self.conv.is_pointwise else self._general()
 
     def _nest(self, rows: int, row_body: Callable[[Any, Any, int], Any]) -> list[Any]:
         c, w = self.conv, self.conv.window
-        work = w.batch * w.out_height * w.out_width * c.out_channels * c.depth
-        return panel_nest(rows, c.out_channels, c.panel, 4 * c.depth * c.out_channels, work, self.core, row_body)
+        work = w.batch * w.out_height * w.out_width * c.out_channels * c.depth if c.groups == 1 else 0
+        return panel_nest(rows, c.group_outputs, c.panel, 4 * c.depth * c.group_outputs, work, self.core, row_body)
 
     def _pointwise(self) -> Any:
         c, w = self.conv, self.conv.window
@@ -117,7 +144,9 @@ class _Emitter:
 
         def tile_at(first: Any, size: int, panel: Any, channels: int) -> Any:
             def x(row: int, step: Any) -> Any:
-                return self._load(i64(0), i64(0), i64(0), (first + row) * c.channels + step)
+                return self._load(
+                    i64(0), i64(0), i64(0), (first + row) * c.channels + self.group * c.group_channels + step
+                )
 
             def position(row: int) -> list[Any]:
                 pixel = first + row
@@ -130,7 +159,7 @@ class _Emitter:
             def reduce(tile: RegisterTile) -> list[Any]:
                 return [
                     loop(
-                        c.channels,
+                        c.group_channels,
                         lambda k: tile.multiply_add([x(r, k) for r in range(size)], self._weights(tile, panel, k)),
                         name="k",
                     )
@@ -168,28 +197,29 @@ class _Emitter:
         """Output pixels ``x .. x + size`` of row ``y``; ``start`` is the first x that this code runs for."""
         c, w = self.conv, self.conv.window
         low, high = w.rows_met(y)
+        first = self.group * c.group_channels
 
         def reduce(tile: RegisterTile) -> list[Any]:
             def kernel_row(k: Any) -> Any:
                 i = k + low
-                base = i * (w.kernel_width * c.channels)
+                base = i * (w.kernel_width * c.group_channels)
 
                 def steps(count: int, j: int) -> Any:
                     live = [w.meets(start + p)[j] for p in range(size)]
 
                     def step(s: Any) -> Any:
                         scalars = [
-                            self._load(image, w.row(y, i), w.column(x + p, j), s) if live[p] else None
+                            self._load(image, w.row(y, i), w.column(x + p, j), s + first) if live[p] else None
                             for p in range(size)
                         ]
-                        return tile.multiply_add(scalars, self._weights(tile, panel, base + j * c.channels + s))
+                        return tile.multiply_add(scalars, self._weights(tile, panel, base + j * c.group_channels + s))
 
                     return loop(count, step, name="k")
 
-                if w.is_inner(start, size) and w.dilation_w == 1:  # neighbours in the row are neighbours in memory
-                    return steps(w.kernel_width * c.channels, 0)
+                if w.is_inner(start, size) and w.dilation_w == 1 and c.groups == 1:
+                    return steps(w.kernel_width * c.channels, 0)  # neighbours in the row are neighbours in memory
                 columns = [
-                    steps(c.channels, j)
+                    steps(c.group_channels, j)
                     for j in range(w.kernel_width)
                     if any(w.meets(start + p)[j] for p in range(size))
                 ]
@@ -204,6 +234,7 @@ class _Emitter:
 
     def _weights(self, tile: RegisterTile, panel: Any, step: Any) -> list[Any]:
         weight = self.fused.operands[1]
+        panel = panel + self.group * self.conv.group_panels
         return [
             tirx.BufferLoad(weight, [panel, step, ramp(i64(v * tile.lanes), tile.lanes)]) for v in range(tile.vectors)
         ]
@@ -219,5 +250,11 @@ class _Emitter:
         lanes = self.core.lanes
         tile = RegisterTile.make(size, -(-channels // lanes), lanes)
         return sequence(
-            [*tile.fill(0.0), *reduce(tile), *store_tile(self.fused, tile, panel * self.conv.panel, channels, position)]
+            [
+                *tile.fill(0.0),
+                *reduce(tile),
+                *store_tile(
+                    self.fused, tile, panel * self.conv.panel + self.group * self.conv.group_outputs, channels, position
+                ),
+            ]
         )

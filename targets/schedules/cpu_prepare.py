@@ -55,12 +55,10 @@ def _conv2d(rewriter: _TemplateRewriter, call: Any) -> Any:
     array = weight.value.numpy()
     window = _window(data, shape_of(call)[1:3], array.shape[2:], attrs)
     channels, out_channels, groups = shape_of(data)[3], array.shape[0], int(attrs.groups)
-    if groups == 1:
-        conv = Conv2d(window, channels, out_channels).tiled(rewriter.core)
-        return rewriter.emit(conv2d(conv), "conv2d", [data, constant(pack_weights(array, conv.panel))], call.ty)
     if groups == channels == out_channels:
         return rewriter.emit(depthwise(window, channels), "depthwise", [data, constant(pack_depthwise(array))], call.ty)
-    return None
+    conv = Conv2d(window, channels, out_channels, groups).tiled(rewriter.core)
+    return rewriter.emit(conv2d(conv), "conv2d", [data, constant(pack_weights(array, conv.panel, groups))], call.ty)
 
 
 def _pool(rewriter: _TemplateRewriter, call: Any) -> Any:

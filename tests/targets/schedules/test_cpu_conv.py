@@ -89,9 +89,16 @@ def test_equals_onnxruntime(case: tuple[onnx.ModelProto, tuple[int, ...]], level
 
 
 @pytest.mark.parametrize("groups", [2, 3, 6])
-def test_groups(groups: int) -> None:
-    shape = (1, 12, 7, 9)
-    check(conv_model(shape, 18, (3, 3), pads=(1, 1, 1, 1), groups=groups), feeds(shape), levels_here()[-1])
+@pytest.mark.parametrize(("kernel", "pad", "stride"), [(3, 1, 1), (3, 1, 2), (1, 0, 1)])
+def test_groups(groups: int, kernel: int, pad: int, stride: int) -> None:
+    shape = (2, 12, 7, 9)
+    model = conv_model(shape, 54, (kernel, kernel), (stride, stride), (pad, pad, pad, pad), groups=groups)
+    check(model, feeds(shape), levels_here()[groups % len(levels_here())])
+
+
+def test_more_outputs_than_channels_in_groups_of_one() -> None:
+    shape = (1, 5, 6, 6)
+    check(conv_model(shape, 15, (3, 3), pads=(1, 1, 1, 1), groups=5), feeds(shape), levels_here()[-1])
 
 
 def test_threads_give_the_same_as_one() -> None:
