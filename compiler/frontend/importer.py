@@ -106,7 +106,8 @@ def _placeholder(value: ir.Value) -> relax.Var:
 
 
 def _empty(value: ir.Value) -> Expr | None:
-    return relax.const(np.zeros(static_shape(value), dtype_name(value))) if _used(value) else None
+    dtype = dtype_name(value)
+    return relax.const(np.zeros(static_shape(value), dtype), dtype) if _used(value) else None
 
 
 def _used(value: ir.Value) -> bool:

@@ -154,9 +154,8 @@ def check_supported(model: ir.Model) -> None:
             problems.append(Problem(where, f"{domain}{node.op_type} is not supported", _remedy(node)))
         else:
             for value in node.outputs:
-                problems += (
-                    _check_value(value, where, f"{node.op_type}'s output '{value.name}'") if value.uses() else []
-                )
+                if value.uses() or value.is_graph_output():
+                    problems += _check_value(value, where, f"{node.op_type}'s output '{value.name}'")
     if problems:
         raise UnsupportedError(
             f"{len(problems)} thing{'s' * (len(problems) > 1)} in the model cannot be compiled", problems

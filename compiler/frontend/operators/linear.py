@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from tvm import relax
 
-from tilewright.frontend.operators.layer import Expr, Layer, Operator, const
+from tilewright.frontend.operators.layer import Expr, Layer, Operator, Refusal, const
 
 
 def matmul(layer: Layer, a: Expr, b: Expr) -> Expr:
@@ -19,6 +19,8 @@ def matmul(layer: Layer, a: Expr, b: Expr) -> Expr:
 def _gemm(layer: Layer) -> Expr:
     dtype = layer.dtype()
     alpha, beta = layer.number("alpha", 1.0), layer.number("beta", 1.0)
+    if not dtype.startswith("float") and not (alpha.is_integer() and beta.is_integer()):
+        raise Refusal(f"Gemm of {dtype} with fractional alpha or beta is not supported")
     a = layer.emit(relax.op.permute_dims(layer[0])) if layer.integer("transA", 0) else layer[0]
     b = _transposed(layer, 1) if layer.integer("transB", 0) else layer[1]
     y = matmul(layer, a, b)
