@@ -32,7 +32,7 @@ class Phases:
         self._verbose = verbose
         self._dump = dump
         self._started = time.perf_counter()
-        self._done = 0
+        self._dumped = 0
         self._progress: Progress | None = None
         self.seconds: dict[str, float] = {}
         if dump is not None:
@@ -66,6 +66,6 @@ class Phases:
         if self._verbose and self._console is not None:
             self._console.print(f"{phase:>10}  {self.seconds[phase]:6.2f} s", highlight=False)
         if self._dump is not None and phase in _ENDINGS:
-            (self._dump / f"{self._done:02d}-{phase}.{_ENDINGS[phase]}").write_text(text(), encoding="utf-8")
-        self._done += 1
+            (self._dump / f"{self._dumped:02d}-{phase}.{_ENDINGS[phase]}").write_text(text(), encoding="utf-8")
+            self._dumped += 1
         self._started = time.perf_counter()  # rendering and writing is not the phase's time
