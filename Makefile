@@ -14,7 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 SOURCES := pyproject.toml setup.py constraints.txt $(wildcard runtime/src/* runtime/include/*/*)
-CXX_FILES := $(wildcard runtime/src/*.cc runtime/src/*.h runtime/include/*/*.h runtime/tests/*.cc runtime/jni/*.cc)
+CXX_FILES := $(shell git ls-files "*.cc" "*.h" "*.c" 2>/dev/null)
 
 .PHONY: demo test lint format models clean
 .DELETE_ON_ERROR:
