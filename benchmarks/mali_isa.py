@@ -4,12 +4,12 @@
                                   [--compiler CMD] [--json out.json]
 
 CMD (or the environment variable TILEWRIGHT_MALI_COMPILER) is any command that compiles OpenCL C with Mesa's Panfrost
-compiler, without a device, and prints shader-db statistics: `CMD -g g52 FILE.cl` has to print, per file, `BUILD 0`, a line
-with `<n> inst ... <spills>:<fills> spills:fills` per kernel (the text of BIFROST_MESA_DEBUG=shaderdb), and a line
+compiler, without a device, and prints shader-db statistics. `CMD -g g52 FILE.cl` has to print `BUILD 0`, a line with
+`<n> inst ... <spills>:<fills> spills:fills` per kernel (the text of BIFROST_MESA_DEBUG=shaderdb), and a line
 `KERNEL <name> ... local=<bytes> private=<bytes>` per kernel (of clGetKernelWorkGroupInfo).
 
-Exit code 1 where a kernel does not compile, spills, or takes more than 32 KiB of local memory. The figures say how large
-the code is and whether it fits the registers; they say nothing about time.
+Exit code 1 where a kernel does not compile, spills, or takes more than 32 KiB of local memory. The figures say how
+large the code is and whether it fits the registers; they say nothing about time.
 """
 
 from __future__ import annotations

@@ -1,0 +1,80 @@
+"""The static check of Mali kernels: how it reads the compiler, and the real compiler where there is one."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import onnx
+import pytest
+
+from benchmarks import mali_isa
+from benchmarks.mali_isa import COMPILER_VARIABLE, Compiler, Row, examine, split
+from tests.targets.gpu import conv_and_dense, residual_net
+from tilewright import compile as compile_model
+from tilewright.errors import ToolError
+
+FAKE = """#!/bin/sh
+for last; do :; done
+echo "DEVICE Mali-G52 (Panfrost)"
+for name in $(grep -o 'void [a-z0-9_]*(' "$last" | cut -d' ' -f2 | tr -d '('); do
+  case $name in matmul*) spills=7:9 ;; *) spills=0:0 ;; esac
+  echo "SHADER-DB: shader: 10 inst, 8 tuples, 0 preloads, 1 loops, $spills spills:fills"
+  names="$names $name"
+done
+echo "BUILD 0 "
+for name in $names; do echo "KERNEL $name wg=128 local=64 private=0"; done
+"""
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> str:
+    """A compiler that finds spills in every matrix product."""
+    path = tmp_path / "compiler"
+    path.write_text(FAKE)
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return str(path)
+
+
+def test_unsound_kernels_are_named(fake: str) -> None:
+    plan = compile_model(conv_and_dense(), target="mali-g52").plan
+    row = Row("toy", "g52", "fp32")
+    examine(plan, Compiler(fake), row)
+    kernels = {launch.kernel for launch in plan.launches}
+    assert row.statistics.kernels == len(kernels)
+    assert row.statistics.instructions == 10 * len(kernels)
+    assert row.statistics.local_bytes == 64
+    assert set(row.unsound) == {name for name in kernels if name.startswith("matmul")} != set()
+
+
+def test_exit_code_tells_of_spills(fake: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    onnx.save(conv_and_dense(), tmp_path / "toy.onnx")
+    command = ["--models", str(tmp_path / "toy.onnx"), "--gpus", "g52", "--precisions", "fp32", "--compiler", fake]
+    assert mali_isa.main(command) == 1
+    printed = capsys.readouterr().out
+    assert "16 spills" in printed
+    assert "not device time" in printed
+
+
+def test_every_kernel_of_a_program_is_found() -> None:
+    (image,) = compile_model(conv_and_dense(), target="mali-g52").plan.modules[0].images
+    prelude, kernels = split(image.data.decode())
+    assert prelude + "\n".join(kernels.values()) == image.data.decode()
+
+
+def test_a_compiler_that_cannot_start_is_a_tool_error() -> None:
+    with pytest.raises(ToolError, match="cannot start no-such-compiler"):
+        Compiler("no-such-compiler").compile("g52", "")
+
+
+@pytest.mark.parametrize("gpu", ["g52", "g57"])
+def test_kernels_of_a_small_network_are_sound(gpu: str) -> None:
+    """Static figures of Mesa's compiler, not device time."""
+    command = os.environ.get(COMPILER_VARIABLE)
+    if not command:
+        pytest.skip(f"no offline Mali compiler; set {COMPILER_VARIABLE} (benchmarks/mali_isa.py says to what)")
+    row = Row("residual net", gpu, "fp32")
+    examine(compile_model(residual_net(), target=f"mali-{gpu}").plan, Compiler(command), row)
+    assert not row.unsound
+    assert row.statistics.kernels > 5
