@@ -4,7 +4,9 @@
 #include <cmath>
 using std::max;
 using std::min;
-struct Index3 { unsigned x, y, z; };
+struct Index3 {
+  unsigned x, y, z;
+};
 static Index3 blockIdx, threadIdx;
 #define __global__
 #define __device__
@@ -20,7 +22,11 @@ static void emulate(Kernel kernel, const unsigned* grid, const unsigned* block, 
           for (threadIdx.y = 0; threadIdx.y < block[1]; ++threadIdx.y)
             for (threadIdx.x = 0; threadIdx.x < block[0]; ++threadIdx.x) kernel(args...);
 }
-struct alignas(16) float4 { float x, y, z, w; };
-struct alignas(8) float2 { float x, y; };
+struct alignas(16) float4 {
+  float x, y, z, w;
+};
+struct alignas(8) float2 {
+  float x, y;
+};
 static inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 static inline float2 make_float2(float x, float y) { return {x, y}; }
