@@ -4,7 +4,7 @@
     python benchmarks/formats.py --shape 1024 1024    # a smaller matrix than AlexNet's FC6 for the times
     python benchmarks/formats.py --spec "int4(group=32)" --spec "codebook(16)" --json out.json
 
-Times are of one call on this machine, for orientation only.
+Times are of one call on this machine, for orientation only. CPU time is that of all threads together.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tilewright.formats.bits import unpack_bits
-from tilewright.formats.packed import PackedWeight, expand, kept_magnitude, pack, snr_db, unpack
+from tilewright.formats.packed import PackedWeight, expand, kept_magnitude, pack, snr_db, symbol_bits, unpack
 from tilewright.formats.registry import parse
 from tilewright.formats.storage.entropy import entropy_bits
 
@@ -62,20 +62,22 @@ def weights(kind: str, shape: tuple[int, int]) -> Matrix:
 
 
 def entropy_of(packed: PackedWeight) -> float:
-    """Order-0 entropy of the values' symbols plus the other arrays as they are, bits a weight."""
+    """Order-0 entropy of all arrays, bits a weight: of packed symbols, or of each byte plane of wider elements."""
     _, encoded = expand(packed)
-    widths = getattr(packed.format.codec, "symbol_bits", {})
     total = 0.0
     for role, array in encoded.arrays.items():
-        width = widths.get(role, 8 * array.itemsize)
+        width = symbol_bits(packed.format.codec, role, array.dtype)
         data = array.reshape(-1).view(np.uint8)
-        total += entropy_bits(unpack_bits(data, width, 8 * data.size // width)) if role == "values" else 8 * data.size
+        if width <= 8:
+            total += entropy_bits(unpack_bits(data, width, 8 * data.size // width))
+        else:
+            total += sum(entropy_bits(data[plane :: width // 8]) for plane in range(width // 8))
     return total / (packed.shape[0] * packed.shape[1])
 
 
 def quality(specs: Sequence[str], shape: tuple[int, int], console: Console) -> list[Row]:
     """Bits and SNR of codecs, and the time they take on a large matrix."""
-    columns = ("bits/weight", "SNR N(0,1) dB", "SNR Laplace dB", "encode s", "decode s")
+    columns = ("bits/weight", "SNR N(0,1) dB", "SNR Laplace dB", "encode s", "encode CPU s", "decode s")
     table = Table("codec", *columns, title=f"Codecs; times on {shape[0]} x {shape[1]} N(0,1)")
     small = {kind: weights(kind, QUALITY) for kind in ("normal", "laplace")}
     large = weights("normal", shape)
@@ -84,11 +86,12 @@ def quality(specs: Sequence[str], shape: tuple[int, int], console: Console) -> l
         packed = {kind: pack(matrix, spec) for kind, matrix in small.items()}
         snr = [snr_db(matrix, unpack(packed[kind])) for kind, matrix in small.items()]
         codec = parse(spec).codec
-        start = time.perf_counter()
+        start, start_cpu = time.perf_counter(), time.process_time()
         encoded = codec.encode(large)
-        middle = time.perf_counter()
+        middle, middle_cpu = time.perf_counter(), time.process_time()
         codec.decode(encoded)
-        figures = (packed["normal"].bits_per_weight, *snr, middle - start, time.perf_counter() - middle)
+        spent = (middle - start, middle_cpu - start_cpu, time.perf_counter() - middle)
+        figures = (packed["normal"].bits_per_weight, *snr, *spent)
         table.add_row(spec, *(f"{figure:.{3 if i == 0 else 2}f}" for i, figure in enumerate(figures)))
         rows.append(Row("codecs", spec, dict(zip(columns, figures, strict=True))))
     console.print(table)
@@ -96,27 +99,24 @@ def quality(specs: Sequence[str], shape: tuple[int, int], console: Console) -> l
 
 
 def coded(specs: Sequence[str], shape: tuple[int, int], console: Console) -> list[Row]:
-    """Files against order-0 entropy."""
-    columns = ("raw bits", "coded bits", "values' entropy + rest", "over, %", "compress s", "expand s")
+    """Files against the order-0 entropy of their symbols."""
+    columns = ("raw bits", "coded bits", "entropy", "over, %", "compress s", "expand s")
     table = Table("codec", "weights", *columns, title=f"Entropy coding, {shape[0]} x {shape[1]}; all arrays counted")
     rows = []
     for kind in ("laplace", "sparse"):
         matrix = weights(kind, shape)
         for spec in specs:
             raw = pack(matrix, spec)
-            stored = raw.arrays
             storage = parse("entropy").storage
-            widths = getattr(raw.format.codec, "symbol_bits", {})
             _, encoded = expand(raw)
+            widths = [symbol_bits(raw.format.codec, role, array.dtype) for role, array in encoded.arrays.items()]
             start = time.perf_counter()
-            data = [storage.compress(encoded.arrays[entry.role], widths[entry.role]) for entry in stored]
+            data = [storage.compress(*job) for job in zip(encoded.arrays.values(), widths, strict=True)]
             middle = time.perf_counter()
-            for entry, compressed in zip(stored, data, strict=True):
+            for entry, compressed in zip(raw.arrays, data, strict=True):
                 storage.expand(compressed, entry.nbytes)
             end = time.perf_counter()
-            bits, entropy = 8 * sum(map(len, data)) / matrix.size, float("nan")
-            if spec != "f16":  # whose two bytes are coded apart, which order-0 entropy of values does not describe
-                entropy = entropy_of(raw)
+            bits, entropy = 8 * sum(map(len, data)) / matrix.size, entropy_of(raw)
             figures = (raw.bits_per_weight, bits, entropy, 100 * (bits / entropy - 1), middle - start, end - middle)
             table.add_row(spec, kind, *(f"{figure:.{4 if 0 < i < 3 else 2}f}" for i, figure in enumerate(figures)))
             rows.append(Row(f"entropy, {kind}", spec, dict(zip(columns, figures, strict=True))))

@@ -95,14 +95,14 @@ def unpack_rows(data: Bytes, depths: Sequence[int], columns: int) -> npt.NDArray
     """
     if data.size < packed_nbytes(sum(depths) * columns, 1):
         raise ValueError(f"{data.size} bytes do not hold {len(depths)} rows of {columns} symbols")
-    symbols = np.zeros((len(depths), columns), "<u2")
+    symbols = np.empty((len(depths), columns), np.uint16)
+    # The three bytes from each byte on hold any symbol that starts in it: 7 + 16 bits.
+    windows = np.concatenate([data, np.zeros(3, np.uint8)]).astype(np.uint32)
+    windows = windows[:-2] | windows[1:-1] << np.uint32(8) | windows[2:] << np.uint32(16)
+    place = np.arange(columns)
     start = 0
     for row, depth in zip(symbols, depths, strict=True):
-        end = start + depth * columns
-        if depth and columns:
-            stream = np.unpackbits(data[start // 8 : (end + 7) // 8], bitorder="little")
-            spread = np.zeros((columns, 16), np.uint8)
-            spread[:, :depth] = stream[start % 8 : start % 8 + depth * columns].reshape(columns, depth)
-            row[:] = np.packbits(spread, axis=1, bitorder="little").view("<u2")[:, 0]
-        start = end
+        at = start + depth * place
+        row[:] = windows[at >> 3] >> (at & 7).astype(np.uint32) & np.uint32((1 << depth) - 1)
+        start += depth * columns
     return symbols

@@ -18,7 +18,8 @@ Ranges are clipped for the least squared error; ``clip=minmax`` keeps the whole 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -100,27 +101,31 @@ class Integer:
         rows, columns = matrix.shape
         exponent, rounding = self._rounding(matrix)
         single = self._fit_tensor(matrix, exponent, rounding) if self.per == "tensor" else None
-        scales: list[Matrix] = []
-        zeros: list[Matrix] = []
         symbols = np.empty((rows, columns), np.uint8)
-        for part, grouped in self._chunks(matrix):
+        step = max(1, _CHUNK // columns)
+
+        def work(first: int) -> Quantiser:
+            grouped = self._grouped(matrix[first : first + step])
             x = np.ldexp(grouped, -exponent) if exponent else grouped
             quantiser = single or self._search.fit(x, rounding)
             q = quantiser.integers(x)
             if self.asymmetric:
                 q -= quantiser.low
-            kept = q.reshape(part.stop - part.start, -1)[:, :columns]
-            symbols[part] = kept.astype(np.int16) & (2**self.bits - 1)
-            scales.append(np.ldexp(quantiser.scale, exponent))
-            zeros.append(-quantiser.low)
-        stop = 1 if single else None
-        stored = np.concatenate(scales)[:stop].astype(self._scale_type)
+            part = symbols[first : first + step]
+            part[:] = q.reshape(len(part), -1)[:, :columns].astype(np.int16) & (2**self.bits - 1)
+            return quantiser
+
+        with ThreadPoolExecutor() as pool:  # NumPy releases the interpreter's lock
+            found = list(pool.map(work, range(0, rows, step)))
+        quantisers = [single] if single else found
+        scales = np.concatenate([np.ldexp(quantiser.scale, exponent) for quantiser in quantisers])
         arrays: dict[str, Array] = {
             "values": pack_bits(symbols, self.bits),
-            "scales": stored.reshape(self.scales_shape((rows, columns))),
+            "scales": scales.astype(self._scale_type).reshape(self.scales_shape((rows, columns))),
         }
         if self.asymmetric:
-            arrays["zero_points"] = pack_bits(np.concatenate(zeros)[:stop].astype(np.uint8), self.bits)
+            zeros = np.concatenate([-quantiser.low for quantiser in quantisers])
+            arrays["zero_points"] = pack_bits(zeros.astype(np.uint8), self.bits)
         return Encoded(arrays, (rows, columns))
 
     def integers(self, encoded: Encoded) -> tuple[npt.NDArray[np.int16], Matrix]:
@@ -193,13 +198,8 @@ class Integer:
         points, weights = weighted_points(matrix.ravel())
         return self._search.fit(np.ldexp(points, -exponent), rounding, weights)
 
-    def _chunks(self, matrix: Matrix) -> Iterator[tuple[slice, Matrix]]:
-        """Runs of rows, each as [groups, length] with zeros where a row's last group is short."""
-        rows, columns = matrix.shape
-        step = max(1, _CHUNK // columns)
-        for first in range(0, rows, step):
-            part = slice(first, min(first + step, rows))
-            chunk = matrix[part]
-            if self.group:
-                chunk = np.pad(chunk, ((0, 0), (0, -columns % self.group))).reshape(-1, self.group)
-            yield part, chunk
+    def _grouped(self, rows: Matrix) -> Matrix:
+        """Rows as [groups, length], with zeros where a row's last group is short."""
+        if not self.group:
+            return rows
+        return np.pad(rows, ((0, 0), (0, -rows.shape[1] % self.group))).reshape(-1, self.group)
