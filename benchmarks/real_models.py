@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -116,8 +117,8 @@ class Reference:
         return self._scores[accuracy.metric]
 
 
-def measure(reference: Reference, target: str, figures: int | None) -> Result:
-    """Compiles a model for a target and compares it; `figures` limits how many accuracy figures are measured."""
+def measure(reference: Reference, target: str, figures: int | None = None, samples: int | None = None) -> Result:
+    """Compiles a model for a target and compares it: at most `samples` samples and `figures` accuracy figures."""
     model = reference.model
     result = Result(model.name, target, onnx_bytes=model.onnx().stat().st_size)
     try:
@@ -129,17 +130,17 @@ def measure(reference: Reference, target: str, figures: int | None) -> Result:
         result.launches = len(artifact.plan.launches)
         with Session(data) as session:
             result.device = session.device
-            compare(session.run, reference, result, figures)
+            compare(session.run, reference, result, figures, samples)
     except TilewrightError as error:
         result.problem = "\n".join(str(error).splitlines()[:8])
     return result
 
 
-def compare(run: Run, reference: Reference, result: Result, figures: int | None) -> None:
+def compare(run: Run, reference: Reference, result: Result, figures: int | None, samples: int | None) -> None:
     """Fills in how far outputs, decisions and accuracy are from the reference's."""
     model = reference.model
     errors = []
-    for feeds in model.samples():
+    for feeds in islice(model.samples(), samples):
         got, want = run(feeds), reference.run(feeds)
         worst = float(np.max([relative_l2(got[name], value) for name, value in want.items()]))  # NaN wins
         errors.append(worst)

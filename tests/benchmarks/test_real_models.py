@@ -26,10 +26,10 @@ def test_model_agrees_with_onnxruntime(name: str, target: str) -> None:
     (model,) = [model for model in ZOO if model.name == name]
     try:
         model.onnx()
-        list(model.samples())
+        next(iter(model.samples()))
     except FetchError as error:
         pytest.skip(str(error))
-    result = measure(Reference(model), target, figures=0)
+    result = measure(Reference(model), target, figures=0, samples=3)
     assert result.holds, result
 
 
