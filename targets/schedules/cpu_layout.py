@@ -226,7 +226,11 @@ def _restated(func: Any, order: Sequence[int]) -> Any:
                 if node.source.same_as(buffer):
                     indices = fill(node.indices, shape, i64(0))
                     if len(indices) == rank:
-                        indices = [a if one else i for i, a, one in zip(indices, axes, single, strict=True)]
+                        sizes = fill(shape, shape, 1)  # an operand's own axis must be single: a gather's need not be
+                        indices = [
+                            a if one and size == 1 else i
+                            for i, a, one, size in zip(indices, axes, single, sizes, strict=True)
+                        ]
                     return tensor(*permute(indices))
             return node
 
