@@ -170,6 +170,11 @@ CASES: Mapping[str, tuple[str, int, Mapping[str, Array]]] = {
             "b": np.int32([5, -100, 1000, 0]),
         },
     ),
+    "gathered by tuples into an axis of one element": (
+        "g (float[2, 2, 2] x, int64[2, 1, 2] i) => (float[2, 1, 2] y) { y = GatherND(x, i) }",
+        13,
+        {"x": np.arange(8, dtype=np.float32).reshape(2, 2, 2), "i": np.int64([[[0, 1]], [[1, 0]]])},
+    ),
     "rounding half to even, and saturation": (
         "g (float[6] x) => (int8[6] y, float[6] r) <float s = {0.5}, int8 z = {3}>"
         " { y = QuantizeLinear(x, s, z) r = Round(x) }",
