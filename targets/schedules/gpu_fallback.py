@@ -92,7 +92,7 @@ def _wants_group(sch: Any, spatial: list[Any], reduced: list[Any], limits: GpuLi
     """Whether a work-item a result would leave most of the device idle for long."""
     results = math.prod(extent_of(sch, loop) for loop in spatial)
     terms = math.prod(extent_of(sch, loop) for loop in reduced)
-    return results <= _FEW_RESULTS and terms >= 2 * limits.group
+    return bool(results <= _FEW_RESULTS and terms >= 2 * limits.group)
 
 
 def _reduce_across_group(sch: Any, spatial: list[Any], reduced: list[Any], limits: GpuLimits) -> None:
