@@ -45,7 +45,7 @@ def _conv(layer: Layer) -> Expr:
     y = convolve(layer, layer[0], layer[1], "float32" if half else None)
     y = layer.emit(relax.op.astype(y, "float16")) if half else y
     bias = layer.optional(2)
-    return y if bias is None else relax.op.add(y, layer.emit(relax.op.reshape(bias, (1, -1) + (1,) * spatial)))
+    return y if bias is None else relax.op.add(y, layer.reshaped(2, (1, -1) + (1,) * spatial))
 
 
 def convolve(layer: Layer, data: Expr, weight: Expr, out_dtype: str | None = None, pad_value: int = 0) -> Expr:
@@ -103,7 +103,7 @@ def _conv_transpose(layer: Layer) -> Expr:
             )
         )
     bias = layer.optional(2)
-    return y if bias is None else relax.op.add(y, layer.emit(relax.op.reshape(bias, (1, -1) + (1,) * spatial)))
+    return y if bias is None else relax.op.add(y, layer.reshaped(2, (1, -1) + (1,) * spatial))
 
 
 def _transposed_begins(

@@ -159,6 +159,13 @@ class Layer:
         """Binds an expression, under the node's name."""
         return self.builder.emit(expr, name_hint=hint(self.node))
 
+    def reshaped(self, index: int, shape: tuple[int, ...]) -> Expr:
+        """An input in another shape; a constant at once, since folding it later costs a call of LLVM."""
+        array = self.array(index)
+        if array is not None:
+            return const(array.reshape(shape), self.dtype(index))
+        return self.emit(relax.op.reshape(self[index], shape))
+
     def te(self, compute: Callable[..., Any], *inputs: Expr, name: str = "") -> Expr:
         """Emits a tensor expression over Relax tensors as one kernel."""
         kernel = name or snake(self.node.op_type)
