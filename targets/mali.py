@@ -21,6 +21,9 @@ _IDS = {
     "(convert_int(get_group_id({})))": "group_{}",
 }
 
+# TVM has no OpenCL names for these and writes C's, with an f for single precision.
+_C_NAMES = re.compile(r"\b(a?(?:sin|cos|tan)h?|erf|log1p|expm1|hypot|nextafter|ldexp|copysign)f\(")
+
 
 class Mali(GpuTarget):
     """OpenCL C for Mali."""
@@ -50,6 +53,7 @@ class Mali(GpuTarget):
                     body = body.replace(call.format(axis), name.format("xyz"[axis]))
                     function = call.format(axis).removeprefix("(convert_int(").removesuffix("))")
                     ids.append(f"  const int {name.format('xyz'[axis])} = (int){function};\n")
+        body = _C_NAMES.sub(r"\1(", body)
         params = ", ".join(
             param if written else param.replace("__global ", "__global const ", 1)
             for param, written in zip(kernel.params, kernel.written, strict=True)

@@ -16,7 +16,7 @@ import pytest
 
 import tilewright
 from tests.conftest import Golden
-from tests.models import small_cnn
+from tests.models import make_model, small_cnn
 from tests.targets.gpu import conv_and_dense, floats, needs_opencl, residual_net
 from tests.targets.running import expected
 from tilewright.artifact import Artifact
@@ -168,3 +168,15 @@ def test_oclgrind_finds_no_race_and_no_bad_access(tmp_path: Path) -> None:
     assert "Invalid" not in report, report
     assert "data race" not in report, report
     np.testing.assert_allclose(np.load(files[1]), expected(model, {"x": x})["y"], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("operator", ["Acos", "Asin", "Atan", "Acosh", "Asinh", "Atanh", "Sinh", "Cosh", "Tan"])
+def test_functions_have_opencl_names(operator: str) -> None:
+    """1e-6 absolute: OpenCL allows 5 units in the last place of results up to 2."""
+    needs_opencl()
+    node = onnx.helper.make_node(operator, ["x"], ["y"], name="function")
+    tensor = (onnx.TensorProto.FLOAT, [1, 64])
+    model = make_model([node], {"x": tensor}, {"y": tensor})
+    x = np.linspace(-0.9, 0.9, 64, dtype="float32")[None]
+    x = np.abs(x) + 1 if operator == "Acosh" else x
+    np.testing.assert_allclose(run(compiled(model), x), expected(model, {"x": x})["y"], rtol=0, atol=1e-6)
