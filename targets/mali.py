@@ -63,16 +63,21 @@ class Mali(GpuTarget):
         return f"{head} {{\n{''.join(ids)}{body}}}\n"
 
     def assemble(self, generated: Generated) -> Code:
-        source = program("\n".join(self.kernel_source(kernel) for kernel in generated.kernels))
-        image = Image("opencl", "", (), _OPTIONS, source.encode())
+        kernels = "\n".join(self.kernel_source(kernel) for kernel in generated.kernels)
+        image = Image("opencl", "", extensions(kernels), _OPTIONS, program(kernels).encode())
         return Code({}, (Module("kernels", (image,)),))
+
+
+def extensions(kernels: str) -> tuple[str, ...]:
+    """The OpenCL extensions that these kernels need; the runtime refuses a device that lacks one."""
+    return tuple(
+        extension
+        for word, extension in (("half", "cl_khr_fp16"), ("double", "cl_khr_fp64"))
+        if re.search(rf"\b(convert_)?{word}\d*\b", kernels)
+    )
 
 
 def program(kernels: str) -> str:
     """A complete OpenCL program: the pragmas that these kernels need, then the kernels."""
-    pragmas = [
-        f"#pragma OPENCL EXTENSION {extension} : enable\n"
-        for word, extension in (("half", "cl_khr_fp16"), ("double", "cl_khr_fp64"))
-        if re.search(rf"\b(convert_)?{word}\d*\b", kernels)
-    ]
+    pragmas = [f"#pragma OPENCL EXTENSION {extension} : enable\n" for extension in extensions(kernels)]
     return "".join(pragmas) + ("\n" if pragmas else "") + kernels

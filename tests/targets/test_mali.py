@@ -49,7 +49,7 @@ def widened(artifact: Artifact) -> Artifact:
         offset = 2 * buffer.offset if buffer.kind is BufferKind.ARENA else buffer.offset
         buffers.append(replace(buffer, dtype=dtype, data=data, shape=shape, offset=offset))
     (module,) = plan.modules
-    image = replace(module.images[0], data=text.encode())
+    image = replace(module.images[0], data=text.encode(), features=())
     modules = (replace(module, images=(image,)),)
     wide = replace(plan, buffers=tuple(buffers), modules=modules, arena_bytes=2 * plan.arena_bytes)
     return Artifact(wide, artifact.metadata)
@@ -180,3 +180,9 @@ def test_functions_have_opencl_names(operator: str) -> None:
     x = np.linspace(-0.9, 0.9, 64, dtype="float32")[None]
     x = np.abs(x) + 1 if operator == "Acosh" else x
     np.testing.assert_allclose(run(compiled(model), x), expected(model, {"x": x})["y"], rtol=0, atol=1e-6)
+
+
+def test_extensions_are_demanded_of_the_device() -> None:
+    for precision, wanted in (("fp32", ()), ("fp16", ("cl_khr_fp16",))):
+        ((image,),) = (module.images for module in compiled(small_cnn(), precision=precision).plan.modules)
+        assert image.features == wanted
