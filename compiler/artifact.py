@@ -96,6 +96,8 @@ class Artifact:
             TilewrightError: the file cannot be written, for example for lack of space.
         """
         goal = Path(path)
+        if goal.exists() and not goal.is_file():
+            raise TilewrightError(f"{goal}: not a regular file, and an artifact only replaces files")
         chunks = self._chunks()
         temporary: str | None = None
         try:

@@ -92,6 +92,8 @@ def _standard_body(node: ir.Node, opsets: Mapping[str, int]) -> ir.Function | No
         return None
     proto = onnx.FunctionProto.FromString(body)
     _complete_outputs(proto, len(node.outputs))
+    for inner in proto.node:
+        inner.name = f"{node.name}/{inner.op_type}"  # errors and profiles then speak of the model's own layer
     proto.overload = f"{node.name}_body"
     function: ir.Function = ir.serde.deserialize_function(proto)
     function.graph.opset_imports.clear()

@@ -93,8 +93,10 @@ def write_npz(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     """Writes whole or not at all.
 
     Raises:
-        TilewrightError: the file cannot be written.
+        TilewrightError: the file cannot be written, or something other than a file is there.
     """
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path}: not a regular file")
     temporary = None
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=".npz", delete=False) as file:

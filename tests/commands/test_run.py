@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,14 @@ def test_unreadable_files(workspace: Path, tmp_path: Path, capsys: pytest.Captur
 
 def test_neither_input_nor_selftest(workspace: Path) -> None:
     assert main(["run", str(workspace / "model.tw")]) == 2
+
+
+def test_only_files_are_replaced(workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    arguments = ["run", str(workspace / "model.tw"), "--input", str(workspace / "x.npy"), "-o", str(tmp_path / "pipe")]
+    assert main(arguments) == 2
+    assert "not a regular file" in capsys.readouterr().err
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_output_folder_missing(workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

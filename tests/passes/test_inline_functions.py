@@ -16,6 +16,7 @@ def test_standard_operators_without_a_converter_become_their_bodies() -> None:
     # 1e-6: float32 roundings; the body computes what the kernel computes, in more steps.
     model = check(InlineFunctions(lambda node: node.op_type != "Celu"), model, {"x": normal(2, 3)}, rtol=1e-6)
     assert "Celu" not in operators(model)
+    assert all(str(node.name).startswith("act/") for node in model.graph)  # the layer that they came from
 
 
 def test_bodies_that_depend_on_types_and_defaults() -> None:
