@@ -12,11 +12,11 @@ import tvm
 from tvm import tirx
 
 from tilewright.errors import UsageError
-from tilewright.lower.tir import host_lower
 from tilewright.plan import Image, Module
 from tilewright.targets.base import Code, Device, KernelCall, KernelCode, Target
 from tilewright.targets.cpu_link import link_shared
 from tilewright.targets.schedules import cpu_prepare, cpu_rules
+from tilewright.targets.tir import host_lower
 
 # /proc/cpuinfo's names for the features that tell the devices apart; best device first.
 _LEVELS = {

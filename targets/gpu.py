@@ -11,10 +11,10 @@ from typing import Any
 import tvm
 from tvm import tirx
 
-from tilewright.lower.tir import DeviceFunction, device_lower
 from tilewright.targets.base import Code, KernelCall, KernelCode, Target
 from tilewright.targets.schedules import gpu_half, gpu_layout, gpu_rules
 from tilewright.targets.schedules.gpu_common import GpuLimits, nodes
+from tilewright.targets.tir import DeviceFunction, device_lower
 
 _DEFINITION = re.compile(
     r'^(?P<head>(?:extern "C" __global__|__kernel)[^;{(]*(?:__launch_bounds__\(\d+\) )?)\b(?P<name>\w+)'

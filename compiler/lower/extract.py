@@ -13,6 +13,7 @@ from tvm import relax
 from tvm.ir import Call
 
 from tilewright.errors import Problem, UnsupportedError
+from tilewright.targets.tir import var_name
 
 
 @dataclass(frozen=True)
@@ -147,11 +148,6 @@ def extract_calls(mod: Any, function: str = "main") -> Calls:
         tuple((ref.value, ref.shape) for ref in outputs),
         tuple(extractor.steps),
     )
-
-
-def var_name(var: Any) -> str:
-    """The name hint of a Relax variable."""
-    return str(getattr(var, "name", None) or var.name_hint)
 
 
 def kernels_of(mod: Any) -> Mapping[str, Any]:

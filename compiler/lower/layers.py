@@ -17,7 +17,7 @@ import tvm_ffi
 from tvm import relax, tirx
 from tvm.ir import Call
 
-from tilewright.lower.extract import var_name
+from tilewright.targets.tir import var_name
 
 _END = "_z"  # ends a layer's name in a binding's name; Relax appends digits to make names unique
 ORIGIN = "tilewright.origin"  # attribute of a PrimFunc: one line an operator, "operator<tab>ONNX node"

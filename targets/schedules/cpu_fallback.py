@@ -18,8 +18,8 @@ import tvm
 import tvm_ffi
 from tvm import s_tir, tirx
 
-from tilewright.lower.tir import dtype_bytes
 from tilewright.targets.base import Device
+from tilewright.targets.tir import dtype_bytes
 
 PARALLEL_WORK = 1 << 16  # inner iterations below which starting the pool costs more than it gains
 _SPATIAL, _REDUCE = 0, 2  # tirx.IterVar kinds

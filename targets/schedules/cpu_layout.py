@@ -14,9 +14,9 @@ import tvm_ffi
 from tvm import relax, s_tir, te, tirx
 from tvm.ir import GenericConst
 
-from tilewright.lower.extract import var_name
 from tilewright.targets.schedules.cpu_fallback import is_spatial, leaf_blocks
 from tilewright.targets.schedules.cpu_ir import i64, substitute
+from tilewright.targets.tir import var_name
 
 TO_CHANNELS_FIRST = (0, 3, 1, 2)
 TO_CHANNELS_LAST = (0, 2, 3, 1)

@@ -9,9 +9,9 @@ import tvm
 from tvm import tirx
 
 from tilewright.errors import Problem, UnsupportedError
-from tilewright.lower.tir import buffer_bytes, device_lower
 from tilewright.targets.schedules import gpu_fallback, gpu_tile
 from tilewright.targets.schedules.gpu_common import GpuLimits, NotApplicable, nodes
+from tilewright.targets.tir import buffer_bytes, device_lower
 
 Rule = Callable[[Any, GpuLimits], Any]  # (PrimFunc, limits) -> s_tir.Schedule; raises NotApplicable
 

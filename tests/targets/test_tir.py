@@ -11,7 +11,7 @@ from tvm import relax, tirx
 from tvm.s_tir import dlight
 
 from tilewright.lower.extract import kernels_of
-from tilewright.lower.tir import DeviceCall, device_lower, dtype_bytes, host_lower
+from tilewright.targets.tir import DeviceCall, device_lower, dtype_bytes, host_lower
 
 OPENCL = {"kind": "opencl", "device": "mali", "host": "llvm", "max_num_threads": 256}
 

@@ -130,6 +130,11 @@ def buffer_bytes(buffer: Any) -> int:
     return math.prod(int(extent) for extent in buffer.shape) * dtype_bytes(str(buffer.dtype))
 
 
+def var_name(var: Any) -> str:
+    """The name hint of a Relax variable."""
+    return str(getattr(var, "name", None) or var.name_hint)
+
+
 # ---------------------------------------------------------------- devices
 
 
