@@ -44,6 +44,25 @@ class Buffer:
 
 
 @dataclass(frozen=True)
+class PackedParameter:
+    """A parameter of an imported network whose value is known: one packed array of a compressed weight.
+
+    The importer returns them in the order in which they follow the ``num_input`` real inputs of ``main``.
+
+    Attributes:
+        name: unique in the network; the artifact's report finds the array's bytes by it.
+        array: any shape, of a NumPy dtype that a Buffer may have.
+        storage: ``raw``, or ``entropy`` to have the file hold it entropy-coded (formats.storage).
+        symbol_bits: what the entropy coder takes as one symbol: 1 to 8, or 16 or 32 for elements of 2 or 4 bytes.
+    """
+
+    name: str
+    array: npt.NDArray[np.generic] = field(compare=False, repr=False)
+    storage: str = "raw"
+    symbol_bits: int = 8
+
+
+@dataclass(frozen=True)
 class Launch:
     """One kernel call. On the cpu back end grid and block are (1, 1, 1)."""
 
