@@ -31,6 +31,7 @@ from tilewright.formats.base import Array, Encoded, Matrix
 from tilewright.formats.bits import pack_bits, packed_nbytes, signed, unpack_bits
 from tilewright.formats.checks import checked, half
 from tilewright.formats.clipping import Clip, Quantiser, Search, weighted_points
+from tilewright.formats.element import Element, Loads, Ops, Value, symbol
 
 Scale = Literal["auto", "f16", "f32"]
 
@@ -159,6 +160,20 @@ class Integer:
         decoded = q.astype(np.float32)
         decoded *= self._spread(scales, encoded.shape[1])
         return decoded
+
+    def decoder(self, ops: Ops, loads: Loads, shape: tuple[int, int]) -> Element:
+        rows_of_scales, groups = (*self.scales_shape(shape), 1)[:2]
+
+        def element(row: Value, column: Value) -> Value:
+            at = (row if rows_of_scales > 1 else 0) * groups + (column // self.group if self.group else 0)
+            q = symbol(ops, loads["values"], row * shape[1] + column, self.bits)
+            if self.asymmetric:
+                q = q - symbol(ops, loads["zero_points"], at, self.bits)
+            else:
+                q = q - ops.where(q < 2 ** (self.bits - 1), 0, 2**self.bits)
+            return q.astype("float32") * loads["scales"][at]
+
+        return element
 
     @property
     def _scale_type(self) -> np.dtype[np.floating]:

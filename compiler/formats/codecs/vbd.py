@@ -5,7 +5,8 @@
     vbd(4)              depth and exponent of every channel (row), 4 bits a weight on average at most
     vbd(4,per=tensor)   one depth, 4, and one exponent
 
-    values      uint8, a bit stream (see bits.py): row by row, two's complement symbols of that row's depth, no padding
+    values      uint8, a bit stream (see bits.py): row by row, two's complement symbols of that row's depth, no padding;
+                one byte where all depths are 0
     depths      uint8 [rows] or [1]
     exponents   int8 [rows] or [1]
 
@@ -26,6 +27,7 @@ from tilewright.errors import ArtifactError, DataError
 from tilewright.formats.base import Encoded, Matrix
 from tilewright.formats.bits import pack_rows, packed_nbytes, unpack_rows
 from tilewright.formats.checks import checked
+from tilewright.formats.element import Element, Loads, Ops, Value
 
 MOST = 16  # bits
 _SHIFTS = 5  # exponents tried below the one that avoids clipping
@@ -114,8 +116,9 @@ class Vbd:
             q = _integers(channels[part], depth[part], exponent[part])
             symbols[part] = q.astype(np.int32).astype(np.uint16)  # two's complement; packing drops the upper bits
         rows = matrix.shape[0]
+        stream = pack_rows(symbols.reshape(matrix.shape), np.broadcast_to(depth, rows).tolist())
         arrays = {
-            "values": pack_rows(symbols.reshape(matrix.shape), np.broadcast_to(depth, rows).tolist()),
+            "values": stream if stream.size else np.zeros(1, np.uint8),  # no kernel can be given nothing
             "depths": depth.astype(np.uint8),
             "exponents": exponent.astype(np.int8),
         }
@@ -145,6 +148,31 @@ class Vbd:
         """2**E * q; exact in float32 unless subnormal."""
         q, _, exponents = self.integers(encoded)
         return np.ldexp(q.astype(np.float32), exponents[:, None])
+
+    def decoder(self, ops: Ops, loads: Loads, shape: tuple[int, int]) -> Element:
+        rows, columns = shape
+        single = self.per == "tensor"
+        powers = ops.table(2 ** np.arange(MOST + 1, dtype=np.int32))
+        scales = ops.table(np.ldexp(np.float32(1), np.arange(-128, 128)).astype(np.float32))
+        starts = None if single else ops.exclusive_sum(loads["depths"], rows)
+        stream = loads["values"]
+
+        def element(row: Value, column: Value) -> Value:
+            channel = row * 0 if single else row
+            depth = loads["depths"][channel]
+            # A row starts at bit columns * starts[row]; by whole bytes and bits, lest the product overflow.
+            first = row * columns * depth if starts is None else starts[row] * columns
+            bit = first % 8 + column * depth
+            byte, shift = first // 8 + bit // 8, bit % 8
+            word = stream[ops.where(depth > 0, byte, 0)]
+            for step in (1, 2):  # a symbol of 16 bits may touch three bytes
+                reaches = 8 * step < shift + depth
+                word = word + ops.where(reaches, stream[ops.where(reaches, byte + step, 0)], 0) * 256**step
+            q = ops.shift_right(word, shift) % powers[depth]
+            q = q - ops.where(q < powers[depth] // 2 + ops.where(depth > 0, 0, 1), 0, powers[depth])
+            return q.astype("float32") * scales[loads["exponents"][channel] + 128]
+
+        return element
 
     def _channels(self, matrix: Matrix) -> Matrix:
         return matrix if self.per == "channel" else matrix.reshape(1, -1)

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from tilewright.errors import ArtifactError, DataError, RecipeError
 from tilewright.formats.base import Kept, Matrix
 from tilewright.formats.checks import checked
+from tilewright.formats.element import Element, Loads, Ops, Value
 from tilewright.formats.layouts._select import filled, largest
 
 SIDES = (1, 2, 4, 8, 16, 32)
@@ -110,6 +111,24 @@ class BlockSparse:
         k = self.blocks_per_row((rows, columns), density)
         chosen = largest(np.abs(self._blocks(matrix)).sum(axis=(2, 3), dtype=np.float64), k)
         return chosen.repeat(self.bh, axis=0)[:rows].repeat(self.bw, axis=1)[:, :columns]
+
+    def payload_shape(self, shape: tuple[int, int], index: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
+        return self.grid(shape)[0] * self.bh, index["index"][1] * self.bw
+
+    def placer(
+        self, ops: Ops, loads: Loads, shape: tuple[int, int], payload: tuple[int, int], inner: Element
+    ) -> Element:
+        kept = ops.compute(payload, inner, "float32")
+        block_rows, block_columns = self.grid(shape)
+        places = ops.positions(loads["index"], (block_rows, payload[1] // self.bw), block_columns)
+
+        def element(row: Value, column: Value) -> Value:
+            place = places[row // self.bh, column // self.bw]
+            found = place > 0
+            at = ops.where(found, (place - 1) * self.bw, 0) + column % self.bw
+            return ops.where(found, kept[row, at], 0.0)
+
+        return element
 
     def _blocks(self, matrix: Matrix) -> Matrix:
         """A view or padded copy as [block rows, block columns, bh, bw]."""

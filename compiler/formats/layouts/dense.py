@@ -11,6 +11,7 @@ import numpy.typing as npt
 from tilewright.errors import RecipeError
 from tilewright.formats.base import Kept, Matrix
 from tilewright.formats.checks import checked
+from tilewright.formats.element import Element, Loads, Ops
 
 
 @dataclass(frozen=True)
@@ -42,3 +43,11 @@ class Dense:
         if density != 1:
             raise RecipeError(f"dense keeps every weight; density {density} needs block_sparse or two_four")
         return np.ones(np.shape(matrix), np.bool_)
+
+    def payload_shape(self, shape: tuple[int, int], index: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
+        return shape
+
+    def placer(
+        self, ops: Ops, loads: Loads, shape: tuple[int, int], payload: tuple[int, int], inner: Element
+    ) -> Element:
+        return inner

@@ -20,6 +20,7 @@ from tilewright.errors import ArtifactError, DataError, RecipeError
 from tilewright.formats.base import Kept, Matrix
 from tilewright.formats.bits import pack_bits, packed_nbytes, unpack_bits
 from tilewright.formats.checks import checked
+from tilewright.formats.element import Element, Loads, Ops, Value, equal, symbol
 from tilewright.formats.layouts._select import filled, largest
 
 
@@ -91,6 +92,22 @@ class TwoFour:
         rows, columns = matrix.shape
         chosen = largest(np.abs(self._groups(matrix)), 2)
         return np.ascontiguousarray(chosen.reshape(rows, -1)[:, :columns])
+
+    def payload_shape(self, shape: tuple[int, int], index: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
+        return shape[0], -(-shape[1] // 4) * 2
+
+    def placer(
+        self, ops: Ops, loads: Loads, shape: tuple[int, int], payload: tuple[int, int], inner: Element
+    ) -> Element:
+        kept = ops.compute(payload, inner, "float32")
+
+        def element(row: Value, column: Value) -> Value:
+            group, place = column // 4, column % 4
+            pair = symbol(ops, loads["index"], row * (payload[1] // 2) + group, 4)
+            first, second = equal(ops, pair % 4, place), equal(ops, pair // 4, place)
+            return ops.where(first + second > 0, kept[row, group * 2 + second], 0.0)
+
+        return element
 
     def _groups(self, matrix: Matrix) -> Matrix:
         """The padded matrix as [groups, 4]."""

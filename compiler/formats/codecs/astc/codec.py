@@ -30,7 +30,8 @@ import numpy.typing as npt
 from tilewright.errors import ArtifactError, DataError
 from tilewright.formats.base import Encoded, Matrix
 from tilewright.formats.checks import checked
-from tilewright.formats.codecs.astc import decode, encode, file, modes, oracle
+from tilewright.formats.codecs.astc import decode, element, encode, file, modes, oracle
+from tilewright.formats.element import Element, Loads, Ops
 
 ZERO = 257 * 128
 _ABOVE_ZERO = 127  # codes of an endpoint above ZERO's
@@ -150,6 +151,16 @@ class Astc:
 
         self._in_parallel(work, rows, columns)
         return out
+
+    def decoder(self, ops: Ops, loads: Loads, shape: tuple[int, int]) -> Element:
+        """The decoder of blocks of our own encoder.
+
+        Raises:
+            NotImplementedError: blocks of astcenc, each of which may have another mode.
+        """
+        if self.scheme is None:
+            raise NotImplementedError(f"{self.spec}: astcenc gives every block a mode of its own; leave astcenc out")
+        return element.decoder(ops, loads, shape, self.scheme, ZERO)
 
     def image(self, encoded: Encoded) -> file.Image:
         """The blocks for ``file.write``, which leaves the scales behind."""

@@ -133,6 +133,11 @@ def encode(symbols: Symbols, kind: Range) -> Words:
     return words
 
 
+def digits(base: int) -> Symbols:
+    """The digits in base 3 or 5 of a group by its digit word, uint8 [digits, words], first value first."""
+    return _DIGITS[base]
+
+
 def _bits(word: int, high: int, low: int) -> int:
     return word >> low & ((1 << (high - low + 1)) - 1)
 
