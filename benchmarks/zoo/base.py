@@ -42,6 +42,8 @@ class Model:
         samples: inputs for the comparison with another runtime.
         labels: the decision read from the outputs (class, character, mask); None where there is none.
         accuracy: the quickest first; empty where no labelled data could be had.
+        calibration: inputs to fit value ranges on; None where none were needed yet. They share no datum with the rest.
+        probes: inputs on which a compressed network's outputs and decisions are compared with the float network's.
     """
 
     name: str
@@ -50,6 +52,8 @@ class Model:
     samples: Callable[[], Iterable[dict[str, Array]]]
     labels: Callable[[dict[str, Array]], Array] | None = None
     accuracy: tuple[Accuracy, ...] = ()
+    calibration: Callable[[], Iterable[dict[str, Array]]] | None = None
+    probes: Callable[[], Iterable[dict[str, Array]]] | None = None
 
 
 def single(outputs: Mapping[str, Array]) -> Array:

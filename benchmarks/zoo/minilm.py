@@ -152,6 +152,14 @@ def _lee() -> list[str]:
     return _gensim("lee.cor").splitlines()
 
 
+def _other_texts() -> list[str]:
+    """Texts to calibrate on: 64 news of Lee's background corpus, and 32 single words that WordSim-353 does not ask."""
+    news = _gensim("lee_background.cor").splitlines()
+    asked = _gensim("wordsim353.tsv").lower()
+    words = sorted({word for text in news for word in text.lower().split() if word.isalpha() and word not in asked})
+    return [*news[:64], *words[:: len(words) // 32][:32]]
+
+
 def _embed(run: Run, texts: Sequence[str]) -> Array:
     return np.concatenate([run(_feed(text))["embedding"] for text in texts])
 
@@ -182,4 +190,6 @@ MODEL = Model(
         Accuracy("Lee corpus, Pearson, 50 texts", lee, 0.654, 0.001),
         Accuracy("WordSim-353, Spearman, 437 words", wordsim353, 0.729, 0.001),
     ),
+    calibration=lambda: [_feed(text) for text in _other_texts()],
+    probes=lambda: [_feed(text) for text in _lee()],
 )

@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 from benchmarks.zoo.store import npm_file
 
+CALIBRATION, PROBES = 512, 2_000  # digits of the training set to calibrate on, of the test set to compare outputs on
+
 
 @dataclass(frozen=True)
 class Digits:

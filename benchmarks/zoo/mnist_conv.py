@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -13,8 +13,8 @@ from benchmarks.zoo.store import pypi_file
 COUNT = 10_000
 
 
-def _inputs(count: int) -> Iterator[dict[str, Array]]:
-    for image in mnist.test().images[:count]:
+def _inputs(count: int, digits: Callable[[], mnist.Digits] = mnist.test) -> Iterator[dict[str, Array]]:
+    for image in digits().images[:count]:
         yield {"Input3": image.astype(np.float32).reshape(1, 1, 28, 28)}
 
 
@@ -29,4 +29,6 @@ MODEL = Model(
     samples=lambda: _inputs(32),
     labels=top1,
     accuracy=(Accuracy(f"top-1 on MNIST test, {COUNT} digits", _accuracy, 0.9891, 0.0002),),
+    calibration=lambda: _inputs(mnist.CALIBRATION, mnist.train),
+    probes=lambda: _inputs(mnist.PROBES),
 )

@@ -6,7 +6,7 @@ for the order not to matter) and has one output. Data: text rendered by rendered
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 
 import numpy as np
@@ -19,6 +19,7 @@ from benchmarks.zoo.store import pypi_file
 
 HEIGHT, WIDTH = 480, 640
 PAGES, LINES = 6, 60
+OTHER_LINES = range(10_000, 10_096)  # seeds of lines to calibrate on
 INK = 0.3  # probability from which a pixel counts as text, rapidocr's own setting
 REC, DET, CLS = "ch_PP-OCRv4_rec_infer.onnx", "ch_PP-OCRv4_det_infer.onnx", "ch_ppocr_mobile_v2.0_cls_infer.onnx"
 
@@ -51,8 +52,8 @@ def _distance(a: str, b: str) -> int:
     return row[-1]
 
 
-def _lines(width: int) -> Iterator[tuple[dict[str, Array], str]]:
-    for seed in range(LINES):
+def _lines(width: int, seeds: Iterable[int] = range(LINES)) -> Iterator[tuple[dict[str, Array], str]]:
+    for seed in seeds:
         image, text = rendered.line(seed)
         yield {"x": rendered.fit(image, 48, width)}, text
 
@@ -123,6 +124,8 @@ MODELS = (
         samples=lambda: [feed for feed, _ in _lines(320)][:6],
         labels=top1,
         accuracy=(Accuracy(f"characters right, {LINES} rendered lines", _characters_right, 0.9838, 0.002),),
+        calibration=lambda: [feed for feed, _ in _lines(320, OTHER_LINES)],
+        probes=lambda: [feed for feed, _ in _lines(320)],
     ),
     Model(
         name="ppocrv4-det",
