@@ -1,8 +1,9 @@
-"""The weights that compression works on: constants of convolutions and matrix products, seen alike.
+"""The weights that compression works on: constants of convolutions, matrix products and table lookups, seen alike.
 
 A weight is an array [taps, rows, columns]: rows are output channels, columns input channels; a convolution has a tap
 for each kernel position, and a matrix product that follows a flatten one for each position flattened away. The matrix
-of a weight is [rows, taps x columns], tap after tap: what formats store and kernels read.
+of a weight is [rows, taps x columns], tap after tap: what formats store and kernels read. In a table that Gather looks
+up (an embedding), rows are its entries.
 """
 
 from __future__ import annotations
@@ -25,10 +26,12 @@ class Weight:
     """One weight.
 
     Attributes:
-        layer: name of its node.
+        layer: name of its node, the first if several nodes share it.
         value: its initializer.
         rows_axis, columns_axis: axes of output and input channels in the initializer.
         repeat: elements of the columns' axis for each input channel (flattened positions).
+        operator: op_type of the node.
+        prunable: whether all rows multiply the same columns, so that pruning and pivoting see one matrix product.
     """
 
     layer: str
@@ -36,15 +39,29 @@ class Weight:
     rows_axis: int
     columns_axis: int
     repeat: int = 1
+    operator: str = ""
+    prunable: bool = True
+
+    @property
+    def order(self) -> str:
+        """How the initializer lies in memory: a permutation of R(ows), C(olumns) and T(aps), outermost first."""
+        if len(self._array().shape) == 2:
+            return "RCT" if self.rows_axis == 0 else "CTR"
+        return "RCT" if self.rows_axis == 0 else "CRT"
+
+    @property
+    def extents(self) -> dict[str, int]:
+        """The extents of R, C and T."""
+        shape = self._array().shape
+        rows, columns = shape[self.rows_axis], shape[self.columns_axis] // self.repeat
+        return {"R": rows, "C": columns, "T": int(np.prod(shape)) // (rows * columns)}
 
     @property
     def taps(self) -> Array:
         """Float32 [taps, rows, columns]."""
-        array = self._array()
-        if array.ndim == 2:
-            matrix = array if self.rows_axis == 0 else array.T
-            return matrix.reshape(len(matrix), -1, self.repeat).transpose(2, 0, 1)
-        return array.reshape(*array.shape[:2], -1).transpose(2, 0, 1)
+        extents, order = self.extents, self.order
+        split = self._array().reshape([extents[axis] for axis in order])
+        return split.transpose([order.index(axis) for axis in "TRC"])
 
     @property
     def matrix(self) -> Array:
@@ -54,15 +71,9 @@ class Weight:
 
     def store(self, matrix: Array) -> None:
         """Replaces the weight; ``matrix`` is of the shape of ``self.matrix``."""
-        new: Array
-        old = self._array()
-        taps, rows, columns = self.taps.shape
-        by_tap = matrix.reshape(rows, taps, columns)
-        if old.ndim == 2:
-            flat: Array = by_tap.transpose(0, 2, 1).reshape(rows, -1)
-            new = flat if self.rows_axis == 0 else flat.T
-        else:
-            new = by_tap.transpose(0, 2, 1).reshape(old.shape)
+        old, extents = self._array(), self.extents
+        split = matrix.reshape([extents[axis] for axis in "RTC"])
+        new = split.transpose(["RTC".index(axis) for axis in self.order]).reshape(old.shape)
         self.value.const_value = ir.tensor(np.ascontiguousarray(new, old.dtype), name=self.value.name)
 
     def _array(self) -> Array:
@@ -76,21 +87,31 @@ def weights_of(graph: ir.Graph, spaces: Mapping[ir.Value, list[Space]] | None = 
     Args:
         spaces: coupling of each constant (``spaces_by_value``); tells which products follow a flatten.
     """
+    return (weight for weight in all_weights(graph, spaces) if weight.prunable)
+
+
+def all_weights(graph: ir.Graph, spaces: Mapping[ir.Value, list[Space]] | None = None) -> Iterator[Weight]:
+    """Also those of grouped and transposed convolutions, of tables, and shared ones, which formats can store too."""
+    seen: set[ir.Value] = set()
     for node in graph:
         found = _axes(node)
-        if found is None or node.inputs[1] is None or node.domain != "":
+        if found is None or (value := node.inputs[found[0]]) is None or value in seen:
             continue
-        value, (rows, columns) = node.inputs[1], found
-        constant = value.const_value
-        if constant is None or constant.dtype != ir.DataType.FLOAT or len(value.uses()) != 1:
+        seen.add(value)
+        _, rows, columns, prunable = found
+        constant, uses = value.const_value, value.uses()
+        if constant is None or constant.dtype != ir.DataType.FLOAT or 0 in constant.shape.numpy():
             continue
+        if any(use.idx != found[0] or _axes(use.node) != found for use in uses):
+            continue  # used in another way elsewhere, so it has no rows and columns of its own
         repeats = {
             member.repeat
             for space in (spaces or {}).get(value, ())
             for member in space.members
             if member.value is value and member.axis == columns
         }
-        yield Weight(node.name or "", value, rows, columns, repeats.pop() if len(repeats) == 1 else 1)
+        repeat = repeats.pop() if len(repeats) == 1 else 1
+        yield Weight(node.name or "", value, rows, columns, repeat, node.op_type, prunable and len(uses) == 1)
 
 
 def spaces_by_value(spaces: list[Space]) -> dict[ir.Value, list[Space]]:
@@ -103,16 +124,22 @@ def spaces_by_value(spaces: list[Space]) -> dict[ir.Value, list[Space]]:
     return found
 
 
-def _axes(node: ir.Node) -> tuple[int, int] | None:
-    """Axes of output and input channels in the second input, or None if the node has no such weight."""
-    value = node.inputs[1] if len(node.inputs) > 1 else None
+def _axes(node: ir.Node) -> tuple[int, int, int, bool] | None:
+    """Input, axes of output and input channels in it, and whether it is one matrix; None if there is no such weight."""
+    place = 0 if node.op_type == "Gather" else 1
+    value = node.inputs[place] if len(node.inputs) > place and node.domain == "" else None
     if value is None or value.const_value is None:
         return None
-    rank = len(value.const_value.shape)
-    if node.op_type == "Conv" and node.attributes.get_int("group", 1) == 1:
-        return 0, 1
-    if node.op_type == "Gemm" and rank == 2:
-        return (0, 1) if node.attributes.get_int("transB", 0) else (1, 0)
-    if node.op_type == "MatMul" and rank == 2:
-        return 1, 0
+    rank, group = len(value.const_value.shape), node.attributes.get_int("group", 1)
+    match node.op_type:
+        case "Conv":
+            return 1, 0, 1, group == 1
+        case "ConvTranspose":
+            return (1, 1, 0, False) if group == 1 else (1, 0, 1, False)
+        case "Gemm" if rank == 2:
+            return (1, 0, 1, True) if node.attributes.get_int("transB", 0) else (1, 1, 0, True)
+        case "MatMul" if rank == 2:
+            return 1, 1, 0, True
+        case "Gather" if rank == 2 and node.attributes.get_int("axis", 0) == 0:
+            return 0, 0, 1, False
     return None

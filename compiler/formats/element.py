@@ -4,6 +4,7 @@ A codec's method ``decoder`` and a layout's ``placer`` return a function of (row
 arrays. The same function is evaluated on NumPy arrays (``decode`` here, which tests hold to the reference), on ONNX
 values (the body of an unpacking node) and on TIR expressions (kernels).
 
+Extents (``shape``, ``payload``) are ints, or scalar values where one ONNX function serves weights of every shape.
 Arrays are flat, whatever their shape in the format. A load widens: integers to int32, floats to float32. Rows, columns
 and everything made of them are int32. ``+ - * < >`` mean what they say, and on numbers that are not negative so do
 ``//`` and ``%``; ``.astype("float32")`` converts. Everything else is in ``Ops``.
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 Value = Any  # int32 or float32: a NumPy array, an ONNX value or a TIR expression
 Loads = Mapping[str, Any]  # flat arrays by role: ``loads["scales"][i]`` is a Value
 Element = Callable[[Value, Value], Value]
+Extents = tuple[Value, Value]  # rows and columns
 
 Array = npt.NDArray[Any]
 
@@ -43,15 +45,15 @@ class Ops(Protocol):
         """``value >> count`` for a ``value`` that is not negative and a ``count`` of 0 to 31."""
         ...
 
-    def compute(self, shape: tuple[int, int], element: Element, dtype: str) -> Any:
+    def compute(self, shape: Extents, element: Element, dtype: str) -> Any:
         """Evaluates a function everywhere and keeps the result, to be indexed by ``[row, column]``."""
         ...
 
-    def exclusive_sum(self, values: Any, count: int) -> Any:
+    def exclusive_sum(self, values: Any, count: Value) -> Any:
         """Sums of all earlier elements of an integer array of ``count``, int32, to be indexed."""
         ...
 
-    def positions(self, index: Any, shape: tuple[int, int], columns: int) -> Any:
+    def positions(self, index: Any, shape: Extents, columns: Value) -> Any:
         """Inverts an index array of ``shape`` [rows, k] that holds k different numbers below ``columns`` in each row.
 
         Returns:
@@ -63,7 +65,7 @@ class Ops(Protocol):
 class Decodes(Protocol):
     """A codec that kernels can read."""
 
-    def decoder(self, ops: Ops, loads: Loads, shape: tuple[int, int]) -> Element:
+    def decoder(self, ops: Ops, loads: Loads, shape: Extents) -> Element:
         """The function of (row, column) for a payload of ``shape``; equals ``decode`` bit for bit."""
         ...
 
@@ -75,14 +77,12 @@ class Places(Protocol):
         """The payload's shape for a matrix of ``shape``, from the shapes of the index arrays."""
         ...
 
-    def placer(
-        self, ops: Ops, loads: Loads, shape: tuple[int, int], payload: tuple[int, int], inner: Element
-    ) -> Element:
+    def placer(self, ops: Ops, loads: Loads, shape: Extents, payload: Extents, inner: Element) -> Element:
         """The function of (row, column) of the matrix; ``inner`` is the payload's."""
         ...
 
 
-def decoder(ops: Ops, form: Format, loads: Loads, shape: tuple[int, int], payload: tuple[int, int]) -> Element:
+def decoder(ops: Ops, form: Format, loads: Loads, shape: Extents, payload: Extents) -> Element:
     """The element decoder of a whole format: layout over codec.
 
     Args:
@@ -96,6 +96,11 @@ def decoder(ops: Ops, form: Format, loads: Loads, shape: tuple[int, int], payloa
     codec: Decodes = form.codec  # type: ignore[assignment]
     layout: Places = form.layout  # type: ignore[assignment]
     return layout.placer(ops, loads, shape, payload, codec.decoder(ops, loads, payload))
+
+
+def ceildiv(extent: Value, divisor: int) -> Value:
+    """How many steps of ``divisor`` cover an extent."""
+    return (extent + (divisor - 1)) // divisor
 
 
 def symbol(ops: Ops, stream: Any, number: Value, bits: int) -> Value:

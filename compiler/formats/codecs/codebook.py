@@ -22,7 +22,7 @@ from tilewright.formats.base import Encoded, Matrix
 from tilewright.formats.bits import pack_bits, packed_nbytes, unpack_bits
 from tilewright.formats.checks import checked, half
 from tilewright.formats.clipping import weighted_points
-from tilewright.formats.element import Element, Loads, Ops, symbol
+from tilewright.formats.element import Element, Extents, Loads, Ops, symbol
 
 _ITERATIONS = 1000  # of Lloyd's algorithm for a start, in all
 _MOVES = 20  # rounds of moving empty centroids
@@ -94,7 +94,7 @@ class Codebook:
         arrays = {"values": pack_bits(symbols, self.bits), "codebook": table}
         return Encoded(arrays, (matrix.shape[0], matrix.shape[1]))
 
-    def decoder(self, ops: Ops, loads: Loads, shape: tuple[int, int]) -> Element:
+    def decoder(self, ops: Ops, loads: Loads, shape: Extents) -> Element:
         return lambda row, column: loads["codebook"][symbol(ops, loads["values"], row * shape[1] + column, self.bits)]
 
     def symbols(self, encoded: Encoded) -> npt.NDArray[np.uint8]:

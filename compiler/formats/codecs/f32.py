@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tilewright.formats.base import Encoded, Matrix
 from tilewright.formats.checks import checked
-from tilewright.formats.element import Element, Loads, Ops
+from tilewright.formats.element import Element, Extents, Loads, Ops
 
 
 @dataclass(frozen=True)
@@ -32,5 +32,5 @@ class F32:
     def packed_bytes(self, shape: tuple[int, int]) -> int:
         return shape[0] * shape[1] * 4
 
-    def decoder(self, ops: Ops, loads: Loads, shape: tuple[int, int]) -> Element:
+    def decoder(self, ops: Ops, loads: Loads, shape: Extents) -> Element:
         return lambda row, column: loads["values"][row * shape[1] + column]

@@ -31,7 +31,7 @@ from tilewright.formats.base import Array, Encoded, Matrix
 from tilewright.formats.bits import pack_bits, packed_nbytes, signed, unpack_bits
 from tilewright.formats.checks import checked, half
 from tilewright.formats.clipping import Clip, Quantiser, Search, weighted_points
-from tilewright.formats.element import Element, Loads, Ops, Value, symbol
+from tilewright.formats.element import Element, Extents, Loads, Ops, Value, ceildiv, symbol
 
 Scale = Literal["auto", "f16", "f32"]
 
@@ -161,11 +161,11 @@ class Integer:
         decoded *= self._spread(scales, encoded.shape[1])
         return decoded
 
-    def decoder(self, ops: Ops, loads: Loads, shape: tuple[int, int]) -> Element:
-        rows_of_scales, groups = (*self.scales_shape(shape), 1)[:2]
+    def decoder(self, ops: Ops, loads: Loads, shape: Extents) -> Element:
+        groups = ceildiv(shape[1], self.group) if self.group else 1
 
         def element(row: Value, column: Value) -> Value:
-            at = (row if rows_of_scales > 1 else 0) * groups + (column // self.group if self.group else 0)
+            at = row * groups + column // self.group if self.group else 0 if self.per == "tensor" else row
             q = symbol(ops, loads["values"], row * shape[1] + column, self.bits)
             if self.asymmetric:
                 q = q - symbol(ops, loads["zero_points"], at, self.bits)

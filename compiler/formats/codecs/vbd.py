@@ -27,7 +27,7 @@ from tilewright.errors import ArtifactError, DataError
 from tilewright.formats.base import Encoded, Matrix
 from tilewright.formats.bits import pack_rows, packed_nbytes, unpack_rows
 from tilewright.formats.checks import checked
-from tilewright.formats.element import Element, Loads, Ops, Value
+from tilewright.formats.element import Element, Extents, Loads, Ops, Value
 
 MOST = 16  # bits
 _SHIFTS = 5  # exponents tried below the one that avoids clipping
@@ -149,7 +149,7 @@ class Vbd:
         q, _, exponents = self.integers(encoded)
         return np.ldexp(q.astype(np.float32), exponents[:, None])
 
-    def decoder(self, ops: Ops, loads: Loads, shape: tuple[int, int]) -> Element:
+    def decoder(self, ops: Ops, loads: Loads, shape: Extents) -> Element:
         rows, columns = shape
         single = self.per == "tensor"
         powers = ops.table(2 ** np.arange(MOST + 1, dtype=np.int32))

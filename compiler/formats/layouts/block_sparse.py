@@ -20,7 +20,7 @@ import numpy.typing as npt
 from tilewright.errors import ArtifactError, DataError, RecipeError
 from tilewright.formats.base import Kept, Matrix
 from tilewright.formats.checks import checked
-from tilewright.formats.element import Element, Loads, Ops, Value
+from tilewright.formats.element import Element, Extents, Loads, Ops, Value, ceildiv
 from tilewright.formats.layouts._select import filled, largest
 
 SIDES = (1, 2, 4, 8, 16, 32)
@@ -115,12 +115,10 @@ class BlockSparse:
     def payload_shape(self, shape: tuple[int, int], index: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
         return self.grid(shape)[0] * self.bh, index["index"][1] * self.bw
 
-    def placer(
-        self, ops: Ops, loads: Loads, shape: tuple[int, int], payload: tuple[int, int], inner: Element
-    ) -> Element:
+    def placer(self, ops: Ops, loads: Loads, shape: Extents, payload: Extents, inner: Element) -> Element:
         kept = ops.compute(payload, inner, "float32")
-        block_rows, block_columns = self.grid(shape)
-        places = ops.positions(loads["index"], (block_rows, payload[1] // self.bw), block_columns)
+        index = payload[0] // self.bh, payload[1] // self.bw
+        places = ops.positions(loads["index"], index, ceildiv(shape[1], self.bw))
 
         def element(row: Value, column: Value) -> Value:
             place = places[row // self.bh, column // self.bw]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from tilewright.errors import RecipeError
 from tilewright.formats.base import Kept, Matrix
 from tilewright.formats.checks import checked
-from tilewright.formats.element import Element, Loads, Ops
+from tilewright.formats.element import Element, Extents, Loads, Ops
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,5 @@ class Dense:
     def payload_shape(self, shape: tuple[int, int], index: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
         return shape
 
-    def placer(
-        self, ops: Ops, loads: Loads, shape: tuple[int, int], payload: tuple[int, int], inner: Element
-    ) -> Element:
+    def placer(self, ops: Ops, loads: Loads, shape: Extents, payload: Extents, inner: Element) -> Element:
         return inner

@@ -20,7 +20,7 @@ from tilewright.errors import ArtifactError, DataError, RecipeError
 from tilewright.formats.base import Kept, Matrix
 from tilewright.formats.bits import pack_bits, packed_nbytes, unpack_bits
 from tilewright.formats.checks import checked
-from tilewright.formats.element import Element, Loads, Ops, Value, equal, symbol
+from tilewright.formats.element import Element, Extents, Loads, Ops, Value, equal, symbol
 from tilewright.formats.layouts._select import filled, largest
 
 
@@ -96,9 +96,7 @@ class TwoFour:
     def payload_shape(self, shape: tuple[int, int], index: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
         return shape[0], -(-shape[1] // 4) * 2
 
-    def placer(
-        self, ops: Ops, loads: Loads, shape: tuple[int, int], payload: tuple[int, int], inner: Element
-    ) -> Element:
+    def placer(self, ops: Ops, loads: Loads, shape: Extents, payload: Extents, inner: Element) -> Element:
         kept = ops.compute(payload, inner, "float32")
 
         def element(row: Value, column: Value) -> Value:

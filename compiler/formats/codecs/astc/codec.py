@@ -31,7 +31,7 @@ from tilewright.errors import ArtifactError, DataError
 from tilewright.formats.base import Encoded, Matrix
 from tilewright.formats.checks import checked
 from tilewright.formats.codecs.astc import decode, element, encode, file, modes, oracle
-from tilewright.formats.element import Element, Loads, Ops
+from tilewright.formats.element import Element, Extents, Loads, Ops
 
 ZERO = 257 * 128
 _ABOVE_ZERO = 127  # codes of an endpoint above ZERO's
@@ -152,7 +152,7 @@ class Astc:
         self._in_parallel(work, rows, columns)
         return out
 
-    def decoder(self, ops: Ops, loads: Loads, shape: tuple[int, int]) -> Element:
+    def decoder(self, ops: Ops, loads: Loads, shape: Extents) -> Element:
         """The decoder of blocks of our own encoder.
 
         Raises:

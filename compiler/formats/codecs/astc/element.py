@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from tilewright.formats.codecs.astc import infill, ise, modes, quantization
 from tilewright.formats.codecs.astc.encode import Scheme
-from tilewright.formats.element import Element, Loads, Ops, Value
+from tilewright.formats.element import Element, Extents, Loads, Ops, Value, ceildiv
 
 _NOWHERE = modes.BLOCK_BITS  # the place of a digit bit that a short last group lacks: it reads as zero
 _DIGITS = {3: 8, 5: 7}  # bits of a group's digit word
@@ -21,7 +21,7 @@ _DIGITS = {3: 8, 5: 7}  # bits of a group's digit word
 Table = npt.NDArray[np.int32]
 
 
-def decoder(ops: Ops, loads: Loads, shape: tuple[int, int], scheme: Scheme, zero: int) -> Element:
+def decoder(ops: Ops, loads: Loads, shape: Extents, scheme: Scheme, zero: int) -> Element:
     """The weight at (row, column): ``float32(C - zero) * scales[row]``.
 
     Args:
@@ -31,8 +31,8 @@ def decoder(ops: Ops, loads: Loads, shape: tuple[int, int], scheme: Scheme, zero
         zero: C that stands for a weight of zero.
     """
     width, height = scheme.footprint
-    across = -(-shape[1] // width)
-    blocks = -(-shape[0] // height) * across
+    across = ceildiv(shape[1], width)
+    blocks = ceildiv(shape[0], height) * across
     mode, kind = scheme.mode, scheme.endpoint_range
     ends = _symbols(ops, loads["blocks"], _positions(kind, 2, modes.ENDPOINTS_AT, upward=True), kind)
     endpoint = ops.table(quantization.endpoint_values(kind).astype(np.int32))
