@@ -1,7 +1,8 @@
 """The Plan: what the compiler hands to the artifact writer and the runtime executes, device-independent.
 
 A plan is a table of buffers, an ordered list of kernel launches over them, and the code modules that hold the kernels.
-Everything is static: shapes, arena offsets, grids. Nothing here knows TVM.
+A second list of launches, the prologue, depends on constants alone and runs once when the model is loaded: it expands
+compressed weights. Everything is static: shapes, arena offsets, grids. Nothing here knows TVM.
 """
 
 from __future__ import annotations
@@ -25,6 +26,15 @@ class BufferKind(enum.IntEnum):
     OUTPUT = 1  # written for the caller at run
     ARENA = 2  # Buffer.offset bytes into the session's arena
     CONSTANT = 3  # packed weights, in the artifact
+    STATIC = 4  # written by the prologue, then only read; Buffer.offset bytes into the static arena
+    TEMPORARY = 5  # of the prologue; Buffer.offset bytes into an arena that is given back after it
+
+
+PLACED = (BufferKind.ARENA, BufferKind.STATIC, BufferKind.TEMPORARY)
+"""Kinds of buffers that lie in an arena."""
+
+RAW, ENTROPY = "raw", "entropy"
+"""How a constant's bytes lie in the artifact: as they are, or coded by formats.storage.entropy and expanded at load."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +45,10 @@ class Buffer:
     kind: BufferKind
     dtype: str  # NumPy name: "float32", "float16", "int8", "uint4" is packed and given as "uint8", "bool"
     shape: tuple[int, ...]
-    offset: int = 0  # bytes into the arena; 0 for other kinds
+    offset: int = 0  # bytes into the arena of its kind; 0 for kinds outside of arenas
     data: npt.NDArray[np.generic] | None = field(default=None, compare=False, repr=False)  # CONSTANT only
+    storage: str = RAW  # CONSTANT only
+    symbol_bits: int = 8  # of the entropy coder; see PackedParameter
 
     @property
     def nbytes(self) -> int:
@@ -58,7 +70,7 @@ class PackedParameter:
 
     name: str
     array: npt.NDArray[np.generic] = field(compare=False, repr=False)
-    storage: str = "raw"
+    storage: str = RAW
     symbol_bits: int = 8
 
 
@@ -103,6 +115,9 @@ class Plan:
         inputs, outputs: indices into ``buffers`` in the model's own order.
         arena_bytes: bytes for all ARENA buffers.
         scratch_bytes: bytes of workspace that one thread of one kernel may take (cpu back end).
+        prologue: launches that run once at load; they touch CONSTANT, STATIC and TEMPORARY buffers only.
+        static_bytes: bytes for all STATIC buffers, kept as long as the model is loaded.
+        temporary_bytes: bytes for all TEMPORARY buffers, needed only while the prologue runs.
     """
 
     target: str
@@ -114,6 +129,9 @@ class Plan:
     modules: tuple[Module, ...]
     arena_bytes: int
     scratch_bytes: int = 0
+    prologue: tuple[Launch, ...] = ()
+    static_bytes: int = 0
+    temporary_bytes: int = 0
 
     def constants(self) -> Iterator[Buffer]:
         """The constant buffers, in table order."""
@@ -122,18 +140,22 @@ class Plan:
     def text(self) -> str:
         """A stable, readable form for ``--dump`` and golden tests."""
         lines = [f"plan {self.target} on {self.backend}: arena {self.arena_bytes} B, scratch {self.scratch_bytes} B"]
+        if self.prologue:
+            lines[0] += f", static {self.static_bytes} B, temporary {self.temporary_bytes} B"
         for index, buffer in enumerate(self.buffers):
             shape = "x".join(map(str, buffer.shape)) or "scalar"
-            place = f" @{buffer.offset}" if buffer.kind is BufferKind.ARENA else ""
-            lines.append(f"  %{index} {buffer.kind.name.lower()}{place} {buffer.dtype} {shape} {buffer.name}")
+            place = f" @{buffer.offset}" if buffer.kind in PLACED else ""
+            storage = f" {buffer.storage}{buffer.symbol_bits}" if buffer.storage != RAW else ""
+            lines.append(f"  %{index} {buffer.kind.name.lower()}{place}{storage} {buffer.dtype} {shape} {buffer.name}")
         for module in self.modules:
             images = ", ".join(f"{image.kind} {image.arch}".strip() for image in module.images)
             lines.append(f"  module {module.name}: {images}")
-        for launch in self.launches:
-            args = ", ".join(f"%{arg}" for arg in launch.args)
-            shape = (
-                "" if launch.module == COPY or self.backend == "cpu" else f" grid {launch.grid} block {launch.block}"
-            )
-            layers = f"  # {', '.join(launch.layers)}" if launch.layers else ""
-            lines.append(f"  {launch.kernel}({args}){shape}{layers}")
+        lines += [f"  at load {self._launch_text(launch)}" for launch in self.prologue]
+        lines += [f"  {self._launch_text(launch)}" for launch in self.launches]
         return "\n".join(lines) + "\n"
+
+    def _launch_text(self, launch: Launch) -> str:
+        args = ", ".join(f"%{arg}" for arg in launch.args)
+        shape = "" if launch.module == COPY or self.backend == "cpu" else f" grid {launch.grid} block {launch.block}"
+        layers = f"  # {', '.join(launch.layers)}" if launch.layers else ""
+        return f"{launch.kernel}({args}){shape}{layers}"

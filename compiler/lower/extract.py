@@ -1,8 +1,8 @@
-"""Reads a fused Relax dataflow function as a list of kernel calls over numbered values."""
+"""Reads fused Relax dataflow functions as lists of kernel calls over numbered values."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from tvm import relax
 from tvm.ir import Call
 
 from tilewright.errors import Problem, UnsupportedError
+from tilewright.plan import RAW, PackedParameter
 from tilewright.targets.tir import var_name
 
 
@@ -25,6 +26,8 @@ class Value:
     shape: tuple[int, ...]
     is_input: bool = False
     data: npt.NDArray[np.generic] | None = None
+    storage: str = RAW
+    symbol_bits: int = 8
 
 
 @dataclass(frozen=True)
@@ -42,12 +45,14 @@ class Calls:
 
     Attributes:
         outputs: per model output the value that holds it and the output's own shape (a reshape shares its value).
+        prologue: calls that are made once, at load, before any of ``steps``.
     """
 
     values: tuple[Value, ...]
     inputs: tuple[int, ...]
     outputs: tuple[tuple[int, tuple[int, ...]], ...]
     steps: tuple[Step, ...]
+    prologue: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,14 @@ class _Extractor:
     def add(self, value: Value) -> _Ref:
         self.values.append(value)
         return _Ref(len(self.values) - 1, value.shape)
+
+    def walk(self, function: Any, arguments: Sequence[_Ref]) -> list[_Ref]:
+        """Reads a function of call_tir, reshape and tuple bindings; returns what it returns."""
+        self.bound = dict(zip(function.params, arguments, strict=True))
+        for block in function.body.blocks:
+            for binding in block.bindings:
+                self.bound[binding.var] = self.resolve(binding.value)
+        return _flat(self.resolve(function.body.body))
 
     def resolve(self, expr: Any) -> _Bound:
         if isinstance(expr, tvm.ir.GenericConst):
@@ -124,30 +137,41 @@ def _flat(bound: _Bound) -> list[_Ref]:
     return [ref for item in bound for ref in _flat(item)] if isinstance(bound, list) else [bound]
 
 
-def extract_calls(mod: Any, function: str = "main") -> Calls:
-    """Walks ``mod[function]``, a dataflow function of call_tir, reshape and tuple bindings.
+def extract_calls(mod: Any, prologue: Any = None, packed: Sequence[PackedParameter] = ()) -> Calls:
+    """Reads ``main`` of a network, a dataflow function of call_tir, reshape and tuple bindings, and of its prologue.
+
+    Args:
+        mod: ``main`` takes the model's inputs, then what the prologue returns.
+        prologue: None, or a module whose ``main`` takes the packed parameters.
 
     Raises:
         UnsupportedError: an operator is left that is neither a kernel call nor a reshape.
     """
-    main = mod[function]
+    main = mod["main"]
     extractor = _Extractor()
+    static: list[_Ref] = []
+    if prologue is not None:
+        constants = [extractor.add(_packed_value(parameter)) for parameter in packed]
+        static = extractor.walk(prologue["main"], constants)
+    early, extractor.steps = extractor.steps, []
     inputs = []
-    for param in main.params:
+    for param in main.params[: len(main.params) - len(static)]:
         shape, dtype = _shape_and_dtype(param.ty)
-        ref = extractor.add(Value(var_name(param), dtype, shape, is_input=True))
-        extractor.bound[param] = ref
-        inputs.append(ref.value)
-    for block in main.body.blocks:
-        for binding in block.bindings:
-            extractor.bound[binding.var] = extractor.resolve(binding.value)
-    outputs = _flat(extractor.resolve(main.body.body))
+        inputs.append(extractor.add(Value(var_name(param), dtype, shape, is_input=True)))
+    outputs = extractor.walk(main, [*inputs, *static])
     return Calls(
         tuple(extractor.values),
-        tuple(inputs),
+        tuple(ref.value for ref in inputs),
         tuple((ref.value, ref.shape) for ref in outputs),
         tuple(extractor.steps),
+        tuple(early),
     )
+
+
+def _packed_value(parameter: PackedParameter) -> Value:
+    array = parameter.array
+    storage, bits = parameter.storage, parameter.symbol_bits
+    return Value(parameter.name, str(array.dtype), array.shape, data=array, storage=storage, symbol_bits=bits)
 
 
 def kernels_of(mod: Any) -> Mapping[str, Any]:

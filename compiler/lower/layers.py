@@ -143,8 +143,8 @@ def fuse_tir(mod: Any) -> Any:
     return mod
 
 
-def unify_kernels(mod: Any) -> tuple[Any, list[tuple[str, ...]]]:
-    """Merges structurally equal kernels and names them after their operators.
+def unify_kernels(mod: Any, prefix: str = "") -> tuple[Any, list[tuple[str, ...]]]:
+    """Merges structurally equal kernels, names them after their operators, with a prefix, and drops all other PrimFuncs.
 
     Returns:
         The module, and for each call_tir of ``main`` in order the ONNX nodes that it computes.
@@ -160,7 +160,10 @@ def unify_kernels(mod: Any) -> tuple[Any, list[tuple[str, ...]]]:
         for var, other in bucket:
             if tvm_ffi.structural_equal(func, other):
                 return var
-        bucket.append((builder.add_func(func, origin.name or old.name_hint), func))
+        bucket.append((builder.add_func(func, prefix + (origin.name or old.name_hint)), func))
         return bucket[-1][0]
 
-    return _rewrite_main(mod, callee), layers
+    mod = _rewrite_main(mod, callee)
+    used = {var for bucket in known.values() for var, _ in bucket}
+    functions = {var: func for var, func in mod.functions.items() if var in used or var.name_hint == "main"}
+    return tvm.IRModule(functions, attrs=mod.attrs), layers

@@ -18,7 +18,7 @@ from tvm import te, tirx
 
 from tilewright.targets.base import Device
 from tilewright.targets.schedules.cpu_fused import Fused, mark, take_apart
-from tilewright.targets.schedules.cpu_ir import RegisterTile, i64, i64s, loop, ramp, sequence
+from tilewright.targets.schedules.cpu_ir import RegisterTile, i64, i64s, loop, padded, ramp, sequence
 from tilewright.targets.schedules.cpu_spatial import Window, panel_nest, parallel_if, store_tile
 from tilewright.targets.schedules.cpu_tile import Core, best_tile
 
@@ -78,6 +78,24 @@ def pack_weights(weights: npt.NDArray[np.generic], panel: int, groups: int = 1) 
     packed = np.zeros((groups, panels * panel, height * width * channels), weights.dtype)
     packed[:, :per_group] = weights.transpose(0, 2, 3, 1).reshape(groups, per_group, -1)
     return np.ascontiguousarray(packed.reshape(groups * panels, panel, -1).transpose(0, 2, 1))
+
+
+def packing(conv: Conv2d) -> Any:
+    """The PrimFunc (OIHW weights, packed weights) that does what `pack_weights` does: for weights known at load."""
+    c, w = conv, conv.window
+    weight = te.placeholder(
+        i64s(c.out_channels, c.group_channels, w.kernel_height, w.kernel_width), "float32", "weight"
+    )
+
+    def element(panel: Any, step: Any, lane: Any) -> Any:
+        group, channel = panel // c.group_panels, panel % c.group_panels * c.panel + lane
+        place, inner = step // c.group_channels, step % c.group_channels
+        value = weight[group * c.group_outputs + channel, inner, place // w.kernel_width, place % w.kernel_width]
+        return value if c.group_outputs % c.panel == 0 else padded(channel < c.group_outputs, value)
+
+    return te.create_prim_func(
+        [weight, te.compute(i64s(c.groups * c.group_panels, c.depth, c.panel), element, name="pack")]
+    )
 
 
 def conv2d(conv: Conv2d, dtype: str = "float32") -> Any:

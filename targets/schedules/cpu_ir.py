@@ -115,6 +115,11 @@ def ramp(start: Any, lanes: int) -> Any:
     return start if lanes == 1 else tirx.Ramp(start, i64(1), lanes)
 
 
+def padded(inside: Any, value: Any) -> Any:
+    """``value`` where the condition holds, else zero; ``value`` is not read there."""
+    return tirx.if_then_else(inside, value, tirx.const(0, str(value.dtype)))
+
+
 def broadcast(value: Any, lanes: int) -> Any:
     """``value`` in every lane."""
     return value if lanes == 1 else tirx.Broadcast(value, lanes)

@@ -17,7 +17,7 @@ from tvm import te, tirx
 
 from tilewright.targets.base import Device
 from tilewright.targets.schedules.cpu_fused import Fused, mark, take_apart
-from tilewright.targets.schedules.cpu_ir import SERIAL, RegisterTile, i64, i64s, loop, ramp, sequence
+from tilewright.targets.schedules.cpu_ir import SERIAL, RegisterTile, i64, i64s, loop, padded, ramp, sequence
 from tilewright.targets.schedules.cpu_spatial import panel_nest, parallel_if, store_tile
 from tilewright.targets.schedules.cpu_tile import Core, best_tile
 
@@ -61,6 +61,22 @@ def pack_matrix(weights: npt.NDArray[np.generic], panel: int) -> npt.NDArray[np.
     packed = np.zeros((depth, panels * panel), weights.dtype)
     packed[:, :columns] = weights
     return np.ascontiguousarray(packed.reshape(depth, panels, panel).transpose(1, 0, 2))
+
+
+def packing(shape: Matmul) -> Any:
+    """The PrimFunc (weights [depth, columns], packed weights) that does what `pack_matrix` does, for those known at
+    load."""
+    s = shape
+    weight = te.placeholder(i64s(s.depth, s.columns), _DTYPE, "weight")
+
+    def element(panel: Any, k: Any, lane: Any) -> Any:
+        column = panel * s.panel + lane
+        value = weight[k, column]
+        return value if s.columns % s.panel == 0 else padded(column < s.columns, value)
+
+    return te.create_prim_func(
+        [weight, te.compute(i64s(-(-s.columns // s.panel), s.depth, s.panel), element, name="pack")]
+    )
 
 
 def dense(shape: Matmul) -> Any:

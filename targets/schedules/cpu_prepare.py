@@ -1,14 +1,19 @@
-"""Relax rewrites of the cpu family: channels last, and operators with constant weights become templates of ours."""
+"""Relax rewrites of the cpu family: channels last, and operators with fixed weights become templates of ours.
+
+Fixed weights are packed: constants here, in NumPy, and those that are only known at load by a kernel of the prologue.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from tvm import relax
 from tvm.ir import GenericConst
 
 from tilewright.targets.base import Device
+from tilewright.targets.schedules import cpu_conv, cpu_matmul, cpu_window
 from tilewright.targets.schedules.cpu_conv import Conv2d, conv2d, pack_weights
 from tilewright.targets.schedules.cpu_layout import (
     TO_CHANNELS_FIRST,
@@ -22,6 +27,7 @@ from tilewright.targets.schedules.cpu_matmul import Matmul, dense, matmul, pack_
 from tilewright.targets.schedules.cpu_spatial import Window
 from tilewright.targets.schedules.cpu_tile import Core
 from tilewright.targets.schedules.cpu_window import average_pool, depthwise, max_pool, pack_depthwise
+from tilewright.targets.static import StaticValues
 
 
 def prepare(mod: Any, device: Device) -> Any:
@@ -35,33 +41,53 @@ class _TemplateRewriter(relax.PyExprMutator):  # type: ignore[misc]
     def __init__(self, mod: Any, core: Core) -> None:
         super().__init__(mod)
         self.core = core
+        self.static = StaticValues(mod["main"])
 
     def visit_call_(self, call: Any) -> Any:
+        fixed = len(call.args) > 1 and self.static.fixed(call.args[1])
         call = self.visit_expr_post_order(call)
         template = _TEMPLATES.get(getattr(call.op, "name", ""))
-        new = template(self, call) if template is not None else None
+        new = template(self, call, fixed) if template is not None else None
         return call if new is None else new
 
     def emit(self, function: Any, name: str, args: list[Any], out_type: Any) -> Any:
         return relax.call_tir(self.builder_.add_func(function, name), args, out_ty=out_type)
 
+    def packed(self, weight: Any, pack: Callable[[Any], Any], packing: Callable[[], Any]) -> Any:
+        """Fixed weights in a template's layout.
 
-def _conv2d(rewriter: _TemplateRewriter, call: Any) -> Any:
+        Args:
+            pack: does it in NumPy.
+            packing: makes a PrimFunc that does it.
+        """
+        if isinstance(weight, GenericConst):
+            return constant(pack(weight.value.numpy()))
+        function = packing()
+        out = function.params[-1]
+        out_type = relax.TensorType([int(size) for size in out.shape], str(out.dtype))
+        return self.builder_.emit(self.emit(function, "pack", [weight], out_type))
+
+
+def _conv2d(rewriter: _TemplateRewriter, call: Any, fixed: bool) -> Any:
     data, weight = call.args
     attrs = call.attrs
     layouts = (str(attrs.data_layout), str(attrs.kernel_layout), str(attrs.out_layout))
-    if layouts != ("NHWC", "OIHW", "NHWC") or not isinstance(weight, GenericConst) or not _is_f32(data, weight, call):
+    if layouts != ("NHWC", "OIHW", "NHWC") or not fixed or not _is_f32(data, weight, call):
         return None
-    array = weight.value.numpy()
-    window = _window(data, shape_of(call)[1:3], array.shape[2:], attrs)
-    channels, out_channels, groups = shape_of(data)[3], array.shape[0], int(attrs.groups)
+    out_channels, _, *kernel = shape_of(weight)
+    window = _window(data, shape_of(call)[1:3], kernel, attrs)
+    channels, groups = shape_of(data)[3], int(attrs.groups)
     if groups == channels == out_channels:
-        return rewriter.emit(depthwise(window, channels), "depthwise", [data, constant(pack_depthwise(array))], call.ty)
+        packed = rewriter.packed(weight, pack_depthwise, partial(cpu_window.packing, window, channels))
+        return rewriter.emit(depthwise(window, channels), "depthwise", [data, packed], call.ty)
     conv = Conv2d(window, channels, out_channels, groups).tiled(rewriter.core)
-    return rewriter.emit(conv2d(conv), "conv2d", [data, constant(pack_weights(array, conv.panel, groups))], call.ty)
+    packed = rewriter.packed(
+        weight, lambda array: pack_weights(array, conv.panel, groups), partial(cpu_conv.packing, conv)
+    )
+    return rewriter.emit(conv2d(conv), "conv2d", [data, packed], call.ty)
 
 
-def _pool(rewriter: _TemplateRewriter, call: Any) -> Any:
+def _pool(rewriter: _TemplateRewriter, call: Any, fixed: bool) -> Any:
     (data,) = call.args
     attrs = call.attrs
     layout = str(attrs.layout)
@@ -82,7 +108,7 @@ def _pool(rewriter: _TemplateRewriter, call: Any) -> Any:
     return relax.op.permute_dims(rewriter.builder_.emit(result), TO_CHANNELS_FIRST) if layout == "NCHW" else result
 
 
-def _matmul(rewriter: _TemplateRewriter, call: Any) -> Any:
+def _matmul(rewriter: _TemplateRewriter, call: Any, fixed: bool) -> Any:
     left, right = call.args
     if not _is_f32(left, right, call) or min(len(shape_of(left)), len(shape_of(right))) < 2:
         return None
@@ -90,9 +116,11 @@ def _matmul(rewriter: _TemplateRewriter, call: Any) -> Any:
     *other, _, columns = shape_of(right)
     if 0 in shape_of(call) or depth == 0 or shape_of(call) != (*batch, rows, columns):
         return None  # the left operand would have to broadcast
-    if isinstance(right, GenericConst) and not other:
+    if fixed and not other:
         shape = Matmul.tiled(batch, (), rows, depth, columns, rewriter.core)
-        packed = constant(pack_matrix(right.value.numpy(), shape.panel))
+        packed = rewriter.packed(
+            right, lambda array: pack_matrix(array, shape.panel), partial(cpu_matmul.packing, shape)
+        )
         return rewriter.emit(dense(shape), "dense", [left, packed], call.ty)
     shape = Matmul.tiled(batch, other, rows, depth, columns, rewriter.core)
     return rewriter.emit(matmul(shape), "matmul", [left, right], call.ty)
@@ -108,7 +136,7 @@ def _window(data: Any, out: tuple[int, ...], kernel: Any, attrs: Any) -> Window:
     return Window(batch, height, width, *out, *(int(size) for size in sizes))
 
 
-_TEMPLATES: Mapping[str, Callable[[_TemplateRewriter, Any], Any]] = {
+_TEMPLATES: Mapping[str, Callable[[_TemplateRewriter, Any, bool], Any]] = {
     "relax.matmul": _matmul,
     "relax.nn.conv2d": _conv2d,
     "relax.nn.max_pool2d": _pool,

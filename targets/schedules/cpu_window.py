@@ -27,6 +27,14 @@ def pack_depthwise(weights: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     return np.ascontiguousarray(weights[:, 0].transpose(1, 2, 0))
 
 
+def packing(window: Window, channels: int) -> Any:
+    """The PrimFunc (O1HW weights, packed weights) that does what `pack_depthwise` does, for weights known at load."""
+    height, width = window.kernel_height, window.kernel_width
+    weight = te.placeholder(i64s(channels, 1, height, width), _DTYPE, "weight")
+    packed = te.compute(i64s(height, width, channels), lambda i, j, c: weight[c, i64(0), i, j], name="pack")
+    return te.create_prim_func([weight, packed])
+
+
 def depthwise(window: Window, channels: int) -> Any:
     """The PrimFunc (input NHWC, packed weights, output NHWC) of a depthwise convolution."""
     data, i, j, shape = _inputs(window, channels)
