@@ -60,11 +60,11 @@ def compile(
     graph = frontend.load(model, shapes or {})
     observe("normalise", lambda: onnx.printer.to_text(ir.to_proto(graph)))
     with fast_tvmscript():
-        mod = frontend.to_relax(graph)
+        mod, packed = frontend.to_relax(graph)
         observe("import", lambda: str(mod.script(show_meta=False)))
         inputs = [str(value.name) for value in graph.graph.inputs]
         outputs = [str(value.name) for value in graph.graph.outputs]
-        plan = pipeline.lower(mod, chosen, inputs, outputs, observe)
+        plan = pipeline.lower(mod, chosen, inputs, outputs, observe, packed)
     return Artifact(plan, _metadata(graph, chosen, settings))
 
 

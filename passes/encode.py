@@ -206,9 +206,8 @@ def _replace(model: ir.Model, weight: Weight, packed: PackedWeight) -> None:
         "roles": unpacking.roles,
         **{attribute: getattr(unpacking, attribute) for attribute in _ATTRIBUTES[2:]},
     }
-    node = ir.node(
-        function.name, list(inputs.values()), attributes, domain=DOMAIN, name=f"{weight.layer}/{PREFIX[:-1]}"
-    )
+    label = f"{weight.layer}/unpack"
+    node = ir.node(function.name, list(inputs.values()), attributes, domain=DOMAIN, name=label)
     node.outputs[0].shape, node.outputs[0].dtype = ir.Shape(unpacking.shape), ir.DataType.FLOAT
     first = min((use.node for use in value.uses()), key=list(graph).index)
     ir.convenience.replace_all_uses_with(value, node.outputs[0], replace_graph_outputs=True)

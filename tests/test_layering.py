@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Part: folder, and the parts it may import. Everybody may import the leaves: errors, plan and numeric.
 PARTS = {
-    "frontend": ("compiler/frontend", {"frontend", "passes", "lower"}),
+    "frontend": ("compiler/frontend", {"frontend", "passes", "formats", "lower"}),
     "passes": ("passes", {"passes", "formats"}),
     "formats": ("compiler/formats", {"formats"}),
     "lower": ("compiler/lower", {"lower", "targets"}),

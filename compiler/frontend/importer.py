@@ -12,17 +12,21 @@ from tvm import relax
 from tilewright.errors import Problem, UnsupportedError
 from tilewright.frontend.operators import lookup
 from tilewright.frontend.operators.layer import Expr, Layer, Refusal, dtype_name, hint, static_shape
+from tilewright.frontend.operators.unpack import packed_parameters
+from tilewright.passes.encode import is_unpack
+from tilewright.plan import PackedParameter
 
 
-def to_relax(model: ir.Model) -> tvm.IRModule:
+def to_relax(model: ir.Model) -> tuple[tvm.IRModule, tuple[PackedParameter, ...]]:
     """Imports a model that ``load`` has normalised.
 
     Returns:
-        A module with the function ``main``: the model's inputs in order, one Tensor or a Tuple of all outputs. Bindings
-        are named after their ONNX nodes.
+        A module with the function ``main``, one Tensor or a Tuple of all outputs; and its parameters after the model's
+        inputs: the packed arrays of compressed weights. Bindings are named after their ONNX nodes.
 
     Raises:
         UnsupportedError: every node that cannot be converted, with its reason.
+        DataError: a compressed weight is damaged.
     """
     return _Importer(model).run()
 
@@ -34,11 +38,20 @@ class _Importer:
         self.values: dict[ir.Value, Expr] = {}
         self.problems: list[Problem] = []
 
-    def run(self) -> tvm.IRModule:
+    def run(self) -> tuple[tvm.IRModule, tuple[PackedParameter, ...]]:
         graph, builder = self.model.graph, self.builder
+        packed: dict[ir.Value, PackedParameter] = {}
+        for node in graph:
+            if is_unpack(node):
+                packed |= packed_parameters(node)
         for value in graph.inputs:
             self.values[value] = _placeholder(value)
-        with builder.function("main", [self.values[value] for value in graph.inputs]):
+        for value, parameter in packed.items():
+            tensor = relax.TensorType(parameter.array.shape, str(parameter.array.dtype))
+            self.values[value] = relax.Var(_identifier(parameter.name), tensor)
+        attributes = {"num_input": len(graph.inputs)} if packed else {}
+        parameters = [self.values[value] for value in (*graph.inputs, *packed)]
+        with builder.function("main", parameters, attrs=attributes):
             with builder.dataflow():
                 for node in graph:
                     self._convert(node)
@@ -47,7 +60,7 @@ class _Importer:
             builder.emit_func_output(output)
         if self.problems:
             raise UnsupportedError(f"{len(self.problems)} layer(s) cannot be imported", self.problems)
-        return builder.get()
+        return builder.get(), tuple(packed.values())
 
     def _convert(self, node: ir.Node) -> None:
         """Converts a node; after a failure its outputs become placeholders, so that later nodes are still checked."""
@@ -101,8 +114,11 @@ class _Importer:
 
 
 def _placeholder(value: ir.Value) -> relax.Var:
-    name = "".join(char if char.isalnum() and char.isascii() else "_" for char in value.name or "x")
-    return relax.Var(name, relax.TensorType(static_shape(value), dtype_name(value)))
+    return relax.Var(_identifier(value.name or "x"), relax.TensorType(static_shape(value), dtype_name(value)))
+
+
+def _identifier(name: str) -> str:
+    return "".join(char if char.isalnum() and char.isascii() else "_" for char in name)
 
 
 def _empty(value: ir.Value) -> Expr | None:

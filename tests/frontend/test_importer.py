@@ -14,7 +14,7 @@ from tilewright.lower.layers import layer_of
 
 
 def _module(body: str, opset: int = 21) -> tvm.IRModule:
-    return to_relax(load(onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : {opset}]> {body}')))
+    return to_relax(load(onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : {opset}]> {body}')))[0]
 
 
 def _types(mod: tvm.IRModule) -> tuple[list[tuple[list[int], str]], list[tuple[list[int], str]]]:
@@ -56,7 +56,7 @@ def test_bindings_carry_the_names_of_their_nodes() -> None:
     text = "g (float[2, 3] x) => (float[2, 3] y) { a = HardSwish(x) y = Softmax<axis = 1>(a) }"
     proto = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 21]> {text}')
     proto.graph.node[0].name, proto.graph.node[1].name = "/net/first.1", "second"
-    mod = to_relax(load(proto))
+    mod, _ = to_relax(load(proto))
     names = [layer_of(var_name(binding.var)) for block in mod["main"].body.blocks for binding in block.bindings]
     assert names[:2] == ["/net/first.1", "second"]
 

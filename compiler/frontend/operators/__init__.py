@@ -20,8 +20,10 @@ from tilewright.frontend.operators import (
     resampling,
     sampling,
     shaping,
+    unpack,
 )
 from tilewright.frontend.operators.layer import DTYPES, Operator
+from tilewright.passes.encode import is_unpack
 
 TOPICS = (
     elementwise,
@@ -46,4 +48,6 @@ __all__ = ["DTYPES", "TABLE", "TOPICS", "Operator", "lookup"]
 
 def lookup(node: ir.Node) -> Operator | None:
     """The operator of a node, or None where it cannot be imported as it is."""
+    if is_unpack(node):
+        return unpack.OPERATOR
     return TABLE.get(node.op_type) if node.domain in ("", "ai.onnx") else None

@@ -50,7 +50,7 @@ def lowered(model: onnx.ModelProto) -> Plan:
 
     graph = frontend.load(model, {})
     names = [[str(value.name) for value in values] for values in (graph.graph.inputs, graph.graph.outputs)]
-    return lower(frontend.to_relax(graph), resolve("cpu-avx2"), *names)
+    return lower(frontend.to_relax(graph)[0], resolve("cpu-avx2"), *names)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
