@@ -1,7 +1,7 @@
 """Compressed weights: the nodes that passes/encode.py makes, decoded by the formats' element decoders.
 
-The packed arrays are parameters of the network, not constants, so that nothing is folded into the dense weight at compile
-time: the artifact holds the arrays, and the launches emitted here run once, when it is loaded.
+The packed arrays are parameters of the network, not constants, so that nothing is folded into the dense weight at
+compile time: the artifact holds the arrays, and the launches emitted here run once, when it is loaded.
 """
 
 from __future__ import annotations
