@@ -1,0 +1,231 @@
+"""The report of a compression: what became of every weight, and of every byte of the file.
+
+The same data are a table on the terminal, JSON, and (report_html.py) a page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from rich.table import Table
+
+BINS = 41  # of the histograms: odd, so that zero has a bin of its own
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """How the weights of a layer are distributed before and after, over [-limit, limit] in ``BINS`` equal bins."""
+
+    limit: float
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """One weight.
+
+    Attributes:
+        layer, operator: name and op_type of the node that uses it.
+        weight: name of the weight.
+        shape: of the weight.
+        layout, codec, storage: specs; a weight that was left alone is ``dense f32 raw``.
+        bytes_before: as float32.
+        parts: bytes in the file by role: "values", "index", "scales", "codebook", "padding" ...
+        activations: bits of the layer's quantized inputs, None if they are float.
+        kept: share of the magnitude (sum of |w|) that is not pruned away.
+        snr: of the stored weight against the original one, in dB; None where nothing is lost or it is not known.
+        output_error: relative L2 error of the layer's output on calibration data, all layers before it included.
+        note: why something that was asked for was not done.
+    """
+
+    layer: str
+    operator: str
+    weight: str
+    shape: tuple[int, ...]
+    layout: str
+    codec: str
+    storage: str
+    bytes_before: int
+    parts: Mapping[str, int]
+    activations: int | None = None
+    kept: float | None = None
+    snr: float | None = None
+    output_error: float | None = None
+    note: str = ""
+    histogram: Histogram | None = None
+
+    @property
+    def bytes(self) -> int:
+        """In the file, all parts counted."""
+        return sum(self.parts.values())
+
+    @property
+    def elements(self) -> int:
+        """Weights before compression."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def bits_per_weight(self) -> float:
+        return 8 * self.bytes / max(1, self.elements)
+
+
+@dataclass(frozen=True)
+class FrontPoint:
+    """A choice of formats on the front of size and error.
+
+    Attributes:
+        bytes: of all allocated weights.
+        error: relative squared error of the network's outputs, predicted; measured where ``measured`` is given.
+        chosen: whether this is the one in the model.
+    """
+
+    bytes: int
+    error: float
+    measured: float | None = None
+    chosen: bool = False
+
+
+@dataclass(frozen=True)
+class PivotReport:
+    """Pivoting of a weight: shares of the magnitude that blocks keep, and what did not move."""
+
+    layer: str
+    unpivoted: float
+    pivoted: float
+    unstructured: float
+    fixed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class GateReport:
+    """The accuracy gate: a metric before and after."""
+
+    metric: str
+    before: float
+    after: float
+    max_drop: float
+    samples: int
+
+    @property
+    def holds(self) -> bool:
+        return self.before - self.after <= self.max_drop
+
+
+@dataclass(frozen=True)
+class Report:
+    """A compression.
+
+    Attributes:
+        model: its name.
+        recipe: as a table.
+        layers: every weight that passes can work on, in graph order.
+        file: bytes of the file by what they are ("weights", "code", "graph" ...); their sum is the file's size.
+        kind: of the file: "onnx" or "artifact".
+        front: of the bit allocation, by size.
+        gathers: permutations that could not be absorbed and cost a gather at run time.
+        notes: of the network as a whole.
+    """
+
+    model: str
+    recipe: Mapping[str, Any]
+    layers: tuple[LayerReport, ...]
+    file: Mapping[str, int] = field(default_factory=dict)
+    kind: str = "onnx"
+    front: tuple[FrontPoint, ...] = ()
+    pivots: tuple[PivotReport, ...] = ()
+    gathers: int = 0
+    gate: GateReport | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def bytes_before(self) -> int:
+        """Of the reported weights as float32."""
+        return sum(layer.bytes_before for layer in self.layers)
+
+    @property
+    def bytes(self) -> int:
+        """Of the reported weights in the file."""
+        return sum(layer.bytes for layer in self.layers)
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Averaged over all reported weights."""
+        return 8 * self.bytes / max(1, sum(layer.elements for layer in self.layers))
+
+    @property
+    def file_bytes(self) -> int:
+        return sum(self.file.values())
+
+    def with_file(self, kind: str, file: Mapping[str, int], layers: Sequence[LayerReport] | None = None) -> Report:
+        """The same compression in another file."""
+        return replace(self, kind=kind, file=dict(file), layers=self.layers if layers is None else tuple(layers))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; derived figures included."""
+        table: dict[str, Any] = msgspec.to_builtins(self)
+        for entry, layer in zip(table["layers"], self.layers, strict=True):
+            entry |= {"bytes": layer.bytes, "bits_per_weight": layer.bits_per_weight}
+        totals = {"bytes_before": self.bytes_before, "bytes": self.bytes, "bits_per_weight": self.bits_per_weight}
+        return {**table, "totals": {**totals, "file_bytes": self.file_bytes}}
+
+
+def histogram(before: npt.ArrayLike, after: npt.ArrayLike) -> Histogram:
+    """Counts of weights over the range of the original ones; decoded values beyond it count in the outermost bins."""
+    old, new = np.asarray(before, np.float32), np.asarray(after, np.float32)
+    limit = float(np.abs(old).max(initial=0)) or 1.0
+    counts = [np.histogram(np.clip(w, -limit, limit), BINS, (-limit, limit))[0].tolist() for w in (old, new)]
+    return Histogram(limit, tuple(counts[0]), tuple(counts[1]))
+
+
+def tables(report: Report) -> list[Table]:
+    """The report for a terminal: layers, then the file."""
+    layers = Table(title=f"{report.model or 'model'}: {len(report.layers)} weights")
+    layers.add_column("layer", overflow="fold", ratio=2)
+    layers.add_column("format", overflow="fold", ratio=2)
+    for name in ("act", "bits/w", "bytes before", "after", "kept", "SNR dB", "output error"):
+        layers.add_column(name, justify="right")
+    layers.add_column("note", overflow="fold", ratio=2)
+    for layer in report.layers:
+        layers.add_row(
+            layer.layer,
+            _format(layer),
+            str(layer.activations or "-"),
+            f"{layer.bits_per_weight:.2f}",
+            f"{layer.bytes_before:,}",
+            f"{layer.bytes:,}",
+            _number(layer.kept, "{:.1%}"),
+            _number(layer.snr, "{:.1f}"),
+            _number(layer.output_error, "{:.1e}"),
+            layer.note,
+        )
+    layers.add_section()
+    average = f"{report.bits_per_weight:.2f}"
+    layers.add_row("all weights", "", "", average, f"{report.bytes_before:,}", f"{report.bytes:,}")
+    made = [layers]
+    if report.file:
+        what = {"onnx": "ONNX file", "artifact": "artifact"}.get(report.kind, report.kind)
+        file = Table("part", title=f"The {what}, byte by byte")
+        file.add_column("bytes", justify="right")
+        for name, size in report.file.items():
+            file.add_row(name, f"{size:,}")
+        file.add_section()
+        file.add_row("file", f"{report.file_bytes:,}")
+        made.append(file)
+    return made
+
+
+def _format(layer: LayerReport) -> str:
+    parts = [layer.codec]
+    parts += [layer.layout] if layer.layout != "dense" else []
+    parts += [layer.storage] if layer.storage != "raw" else []
+    return " ".join(parts)
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None or not np.isfinite(value) else form.format(value)
