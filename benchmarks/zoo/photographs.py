@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,13 +20,16 @@ SCIKIT_LEARN = ("scikit-learn", "1.7.2", "sklearn/datasets/images")
 MATPLOTLIB = ("matplotlib", "3.10.0", "matplotlib/mpl-data/sample_data")
 IMAGENET = ("foolbox", "3.3.4", "foolbox/data")
 
-# Package, version, folder, file.
+Source: TypeAlias = tuple[str, str, str, str]  # package, version, folder, file
+
 CALIBRATION = (
     *((*IMAGES, name) for name in ("coffee.png", "motorcycle_left.png", "brick.png", "grass.png", "ihc.png")),
     *((*SCIKIT_LEARN, name) for name in ("china.jpg", "flower.jpg")),
     (*MATPLOTLIB, "grace_hopper.jpg"),
 )
-EVALUATION = tuple((*IMAGES, name) for name in ("astronaut.png", "camera.png", "chelsea.png", "coins.png", "rocket.jpg"))
+EVALUATION = tuple(
+    (*IMAGES, name) for name in ("astronaut.png", "camera.png", "chelsea.png", "coins.png", "rocket.jpg")
+)
 
 Pixels = npt.NDArray[np.float32]  # [side, side, 3], 0 to 255
 
@@ -37,6 +40,11 @@ def imagenet() -> list[str]:
     return sorted(name.rsplit("/", 1)[1] for name in names)
 
 
+def imagenet_sources() -> tuple[Source, ...]:
+    """The same with package, version and folder."""
+    return tuple((*IMAGENET, name) for name in imagenet())
+
+
 @cache
 def photograph(package: str, version: str, folder: str, name: str) -> Any:
     """A Pillow image in RGB."""
@@ -45,7 +53,7 @@ def photograph(package: str, version: str, folder: str, name: str) -> Any:
     return Image.open(io.BytesIO(pypi_file(package, version, f"{folder}/{name}").read_bytes())).convert("RGB")
 
 
-def crops(photographs: tuple[tuple[str, str, str, str], ...], each: int, side: int, seed: int) -> Iterator[Pixels]:
+def crops(photographs: tuple[Source, ...], each: int, side: int, seed: int) -> Iterator[Pixels]:
     """Random crops: 30 to 100 % of the area, sides 3:4 to 4:3, half of them mirrored, bicubic to ``side``.
 
     They take turns, one of each photograph, so that a part of them is still a fair choice.
@@ -68,7 +76,7 @@ def crops(photographs: tuple[tuple[str, str, str, str], ...], each: int, side: i
 
 def evaluation_crops(side: int) -> Iterator[Pixels]:
     """525 crops: 21 of each ImageNet photograph of foolbox and of five of scikit-image's."""
-    yield from crops((*((*IMAGENET, name) for name in imagenet()), *EVALUATION), 21, side, seed=1)
+    yield from crops((*imagenet_sources(), *EVALUATION), 21, side, seed=1)
 
 
 def calibration_crops(side: int) -> Iterator[Pixels]:
