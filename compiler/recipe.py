@@ -80,7 +80,7 @@ class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     pass
 
 
-class Prune(_Section):
+class Prune(_Section, frozen=True):
     """Which weights stay; see passes/coring.py, passes/pivot.py and passes/masks.py."""
 
     density: float | None = None
@@ -91,7 +91,7 @@ class Prune(_Section):
     masks: str | None = None
 
 
-class Quantize(_Section):
+class Quantize(_Section, frozen=True):
     """Depths of weights and activations."""
 
     weights: str | None = None
@@ -103,20 +103,20 @@ class Quantize(_Section):
     correct_bias: bool = False
 
 
-class Cluster(_Section):
+class Cluster(_Section, frozen=True):
     """Weight sharing."""
 
     centroids: int = 16
 
 
-class Astc(_Section):
+class Astc(_Section, frozen=True):
     """Texture compression."""
 
     block: str = "6x6"
     levels: int | None = None
 
 
-class Allocate(_Section):
+class Allocate(_Section, frozen=True):
     """A budget for all weights together; see passes/allocate.py."""
 
     bits: float | None = None
@@ -125,7 +125,7 @@ class Allocate(_Section):
     candidates: tuple[str, ...] = tuple(f"int{bits}(group=64)" for bits in range(2, 9))
 
 
-class Lowrank(_Section):
+class Lowrank(_Section, frozen=True):
     """Factors; see passes/lowrank.py."""
 
     rank: int | None = None
@@ -133,20 +133,20 @@ class Lowrank(_Section):
     residual: str | None = None
 
 
-class Storage(_Section):
+class Storage(_Section, frozen=True):
     """How arrays lie in the artifact."""
 
     entropy: bool = False
 
 
-class Accuracy(_Section):
+class Accuracy(_Section, frozen=True):
     """The gate."""
 
     data: str
     max_drop: float = 0.01
 
 
-class Layer(_Section):
+class Layer(_Section, frozen=True):
     """An override."""
 
     name: str = "*"
@@ -157,7 +157,7 @@ class Layer(_Section):
     layout: str | None = None
 
 
-class Recipe(_Section):
+class Recipe(_Section, frozen=True):
     """A recipe; the module's docstring shows every key.
 
     Attributes:
@@ -195,8 +195,8 @@ class Recipe(_Section):
             return f"astc({self.astc.block.replace('x', ',')}{levels})"
         return FLOAT
 
-    def settings(self, layer: str, kind: Kind) -> Settings:
-        """What holds for one layer."""
+    def settings(self, layer: str, kind: str | None) -> Settings:
+        """What holds for one layer; its kind is one of ``Kind``, or None for a node without weights."""
         prune = self.prune or Prune()
         found = Settings(
             codec=self.codec,
@@ -346,7 +346,7 @@ def _keys(message: str) -> str:
     if "unknown field" not in message:
         return ""
     path = message.partition("`$")[2].partition("`")[0].strip(".").partition("[")[0]
-    sections = {"prune": Prune, "quantize": Quantize, "cluster": Cluster, "astc": Astc, "allocate": Allocate}
+    sections: dict[str, type[_Section]] = {"prune": Prune, "quantize": Quantize, "cluster": Cluster, "astc": Astc, "allocate": Allocate}
     sections |= {"lowrank": Lowrank, "storage": Storage, "accuracy": Accuracy, "layer": Layer}
     fields = msgspec.structs.fields(sections.get(path, Recipe))
     return "; keys are: " + ", ".join(field.name for field in fields if field.name != "folder")

@@ -116,6 +116,14 @@ class GateReport:
     def holds(self) -> bool:
         return self.before - self.after <= self.max_drop
 
+    @property
+    def complaint(self) -> str:
+        """What to tell the user where it does not hold."""
+        return (
+            f"{self.metric} fell from {self.before:.2%} to {self.after:.2%} on {self.samples} samples, by more than "
+            f"accuracy.max_drop = {self.max_drop:g}; nothing was written"
+        )
+
 
 @dataclass(frozen=True)
 class Report:

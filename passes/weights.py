@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ import onnx_ir as ir
 from tilewright.passes.coupling import Space
 
 Array = npt.NDArray[Any]  # float32
+Kind = Literal["conv", "depthwise", "grouped", "transposed", "matmul", "table"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Weight:
         repeat: elements of the columns' axis for each input channel (flattened positions).
         operator: op_type of the node.
         prunable: whether all rows multiply the same columns, so that pruning and pivoting see one matrix product.
+        grouped: a convolution with groups.
     """
 
     layer: str
@@ -41,18 +43,35 @@ class Weight:
     repeat: int = 1
     operator: str = ""
     prunable: bool = True
+    grouped: bool = False
+
+    @property
+    def kind(self) -> Kind:
+        """What recipes call it."""
+        if self.operator == "Conv" and not self.grouped:
+            return "conv"
+        if self.operator == "Conv":
+            return "depthwise" if self.extents["C"] == 1 else "grouped"
+        named: Mapping[str, Kind] = {"ConvTranspose": "transposed", "Gather": "table"}
+        return named.get(self.operator, "matmul")
+
+    @property
+    def array(self) -> Array:
+        """Float32 of the initializer's shape."""
+        assert self.value.const_value is not None
+        return self.value.const_value.numpy()
 
     @property
     def order(self) -> str:
         """How the initializer lies in memory: a permutation of R(ows), C(olumns) and T(aps), outermost first."""
-        if len(self._array().shape) == 2:
+        if len(self.array.shape) == 2:
             return "RCT" if self.rows_axis == 0 else "CTR"
         return "RCT" if self.rows_axis == 0 else "CRT"
 
     @property
     def extents(self) -> dict[str, int]:
         """The extents of R, C and T."""
-        shape = self._array().shape
+        shape = self.array.shape
         rows, columns = shape[self.rows_axis], shape[self.columns_axis] // self.repeat
         return {"R": rows, "C": columns, "T": int(np.prod(shape)) // (rows * columns)}
 
@@ -60,7 +79,7 @@ class Weight:
     def taps(self) -> Array:
         """Float32 [taps, rows, columns]."""
         extents, order = self.extents, self.order
-        split = self._array().reshape([extents[axis] for axis in order])
+        split = self.array.reshape([extents[axis] for axis in order])
         return split.transpose([order.index(axis) for axis in "TRC"])
 
     @property
@@ -69,16 +88,16 @@ class Weight:
         taps = self.taps
         return np.ascontiguousarray(taps.transpose(1, 0, 2)).reshape(taps.shape[1], -1)
 
-    def store(self, matrix: Array) -> None:
-        """Replaces the weight; ``matrix`` is of the shape of ``self.matrix``."""
-        old, extents = self._array(), self.extents
+    def arranged(self, matrix: Array) -> Array:
+        """A matrix of the shape of ``self.matrix``, as it would lie in the initializer."""
+        old, extents = self.array, self.extents
         split = matrix.reshape([extents[axis] for axis in "RTC"])
         new = split.transpose(["RTC".index(axis) for axis in self.order]).reshape(old.shape)
-        self.value.const_value = ir.tensor(np.ascontiguousarray(new, old.dtype), name=self.value.name)
+        return np.ascontiguousarray(new, old.dtype)
 
-    def _array(self) -> Array:
-        assert self.value.const_value is not None
-        return self.value.const_value.numpy()
+    def store(self, matrix: Array) -> None:
+        """Replaces the weight; ``matrix`` is of the shape of ``self.matrix``."""
+        self.value.const_value = ir.tensor(self.arranged(matrix), name=self.value.name)
 
 
 def weights_of(graph: ir.Graph, spaces: Mapping[ir.Value, list[Space]] | None = None) -> Iterator[Weight]:
@@ -111,7 +130,8 @@ def all_weights(graph: ir.Graph, spaces: Mapping[ir.Value, list[Space]] | None =
             if member.value is value and member.axis == columns
         }
         repeat = repeats.pop() if len(repeats) == 1 else 1
-        yield Weight(node.name or "", value, rows, columns, repeat, node.op_type, prunable and len(uses) == 1)
+        grouped = node.attributes.get_int("group", 1) != 1
+        yield Weight(node.name or "", value, rows, columns, repeat, node.op_type, prunable and len(uses) == 1, grouped)
 
 
 def spaces_by_value(spaces: list[Space]) -> dict[ir.Value, list[Space]]:

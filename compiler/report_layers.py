@@ -1,0 +1,135 @@
+"""Fills the report's rows: what a compressed graph says about its weights, next to the float graph it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+
+import numpy as np
+import onnx_ir as ir
+
+from tilewright.formats.packed import PackedWeight, kept_magnitude, snr_db
+from tilewright.numeric import relative_l2
+from tilewright.passes.coupling import couple
+from tilewright.passes.encode import EncodedLayer, is_unpack, unpackings
+from tilewright.passes.execution import Feed, runner
+from tilewright.passes.weights import Array, all_weights, spaces_by_value
+from tilewright.report import LayerReport, histogram
+
+_PROBES = 4  # feeds on which the errors of the layers' outputs are measured
+
+
+@dataclass
+class Notes:
+    """What passes have to say about layers, by layer name."""
+
+    texts: dict[str, list[str]] = field(default_factory=dict)
+    activations: Mapping[str, int] = field(default_factory=dict)
+
+    def add(self, layer: str, text: str) -> None:
+        self.texts.setdefault(layer, []).append(text)
+
+    def of(self, layer: str) -> str:
+        return "; ".join(self.texts.get(layer, ()))
+
+
+def layers_of(
+    graph: ir.Model,
+    encoded: Sequence[EncodedLayer],
+    float_graph: ir.Model,
+    feeds: Iterable[Feed] | None,
+    notes: Notes,
+) -> tuple[LayerReport, ...]:
+    """Rows for all weights of ``float_graph``, in its order.
+
+    Args:
+        graph: the compressed graph; weights and layers have the names of ``float_graph``.
+        feeds: for the errors of the layers' outputs; None leaves them out.
+    """
+    packed = {layer.weight: layer.packed for layer in encoded}
+    nodes = {str(node.outputs[0].name): (node, unpacking) for node, unpacking in unpackings(graph.graph)}
+    errors = _output_errors(graph, float_graph, feeds) if feeds is not None else {}
+    rows = []
+    for weight in all_weights(float_graph.graph, spaces_by_value(couple(float_graph.graph))):
+        name = weight.value.name or ""
+        before = weight.array
+        row = LayerReport(
+            layer=weight.layer,
+            operator=weight.operator,
+            weight=name,
+            shape=before.shape,
+            layout="dense",
+            codec="f32",
+            storage="raw",
+            bytes_before=before.nbytes,
+            parts={"values": before.nbytes},
+            activations=notes.activations.get(weight.layer),
+            output_error=errors.get(weight.layer),
+            note=notes.of(weight.layer),
+        )
+        if name in packed and name in nodes:
+            node, unpacking = nodes[name]
+            row = _encoded(row, before, unpacking.decode(node), packed[name])
+        elif (now := graph.graph.initializers.get(name)) is not None and now.const_value is not None:
+            row = _compared(row, before, now.const_value.numpy())
+        rows.append(row)
+    return tuple(rows)
+
+
+def onnx_file(graph: ir.Model, layers: Sequence[LayerReport]) -> tuple[dict[str, int], tuple[LayerReport, ...]]:
+    """The model as an ONNX file, byte by byte, and the rows with the bytes they have there: arrays are never coded."""
+    raw: dict[str, dict[str, int]] = {}
+    for node, unpacking in unpackings(graph.graph):
+        arrays = unpacking.arrays(node)
+        raw[str(node.outputs[0].name)] = {role: array.nbytes for role, array in arrays.items()}
+    rows = tuple(replace(row, parts=raw[row.weight], storage="raw") if row.weight in raw else row for row in layers)
+    packed = sum(sum(parts.values()) for parts in raw.values())
+    weights = {row.weight for row in rows} - set(raw)
+    floats = others = 0
+    for value in graph.graph.initializers.values():
+        if value.const_value is None or any(is_unpack(use.node) for use in value.uses()):
+            continue
+        if value.name in weights:
+            floats += value.const_value.nbytes
+        else:
+            others += value.const_value.nbytes
+    size = ir.to_proto(graph).ByteSize()
+    parts = {"compressed weights": packed, "float weights": floats, "other constants": others}
+    return {**parts, "graph and functions": size - sum(parts.values())}, rows
+
+
+def _encoded(row: LayerReport, before: Array, after: Array, packed: PackedWeight) -> LayerReport:
+    form = packed.format
+    row = replace(
+        row, layout=form.layout.spec, codec=form.codec.spec, storage=form.storage.spec, parts=dict(packed.sizes)
+    )
+    return _compared(row, before, after)
+
+
+def _compared(row: LayerReport, before: Array, after: Array) -> LayerReport:
+    if np.array_equal(before, after):
+        return row
+    old, new = before.reshape(len(before), -1), after.reshape(len(after), -1)
+    return replace(row, kept=kept_magnitude(old, new != 0), snr=snr_db(old, new), histogram=histogram(before, after))
+
+
+def _output_errors(graph: ir.Model, float_graph: ir.Model, feeds: Iterable[Feed]) -> dict[str, float]:
+    """Relative L2 error of what every layer with a weight computes, by layer name."""
+    names = {node.name: node.outputs[0].name for node in float_graph.graph if node.outputs}
+    now = {node.name: node.outputs[0].name for node in graph.graph if node.outputs}
+    layers = {
+        weight.layer: str(names[weight.layer])
+        for weight in all_weights(float_graph.graph)
+        if names[weight.layer] == now.get(weight.layer)
+    }
+    if not layers:
+        return {}
+    wanted = list(dict.fromkeys(layers.values()))
+    runners = [runner(model, wanted) for model in (float_graph, graph)]
+    worst = dict.fromkeys(layers, 0.0)
+    for feed in islice(feeds, _PROBES):
+        before, after = (run(feed) for run in runners)
+        for layer, output in layers.items():
+            worst[layer] = max(worst[layer], relative_l2(after[output], before[output]))
+    return worst
