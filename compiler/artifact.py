@@ -27,7 +27,7 @@ from tilewright.errors import ArtifactError, TilewrightError
 from tilewright.plan import ARENA_ALIGNMENT, Plan
 
 MAGIC: Final = b"\x89TWR\r\n\x1a\n"  # not text, and damaged by anything that rewrites line ends
-FORMAT_VERSION: Final = (1, 0)  # major: readers refuse others; minor: readers take any
+FORMAT_VERSION: Final = (1, 1)  # major: readers refuse others; minor: readers take any
 PAGE: Final = 4096
 TENSOR_ALIGNMENT: Final = 64  # of self-test tensors
 
@@ -68,17 +68,16 @@ class Artifact:
     """What compilation ends in and what a runtime loads.
 
     Attributes:
-        metadata: JSON object: recipe, tool versions, device facts, report.
+        metadata: JSON object: recipe, formats of the layers, tool versions, device facts.
+        report: the compiler's report, a ``tilewright.report.Report``; None for an artifact that was read from a file.
+        graph: the normalised, compressed ONNX graph that was lowered, an ``onnx_ir.Model``; None likewise.
     """
 
     plan: Plan
     metadata: Mapping[str, Any] = field(default_factory=dict)
     selftest: Selftest | None = None
-
-    @property
-    def report(self) -> Any:
-        """The compiler's per-layer report, or None."""
-        return self.metadata.get("report")
+    report: Any = field(default=None, compare=False, repr=False)
+    graph: Any = field(default=None, compare=False, repr=False)
 
     def to_bytes(self) -> bytes:
         """The file's bytes; the same artifact always gives the same bytes.

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from tests.runtime import toys
 from tilewright.artifact import Artifact, Selftest
-from tilewright.artifact_tables import DTYPES
+from tilewright.artifact_rules import DTYPES
 from tilewright.errors import ArtifactError, TilewrightError
-from tilewright.plan import COPY, Buffer, BufferKind, Launch, Plan
+from tilewright.plan import COPY, ENTROPY, PLACED, RAW, Buffer, BufferKind, Launch, Plan
 
 TOY = toys.artifact(toys.opencl_plan())
 TOY_BYTES = TOY.to_bytes()
@@ -58,24 +58,29 @@ def artifacts(draw: st.DrawFn) -> Artifact:
     for index in range(draw(st.integers(0, 6))):
         kind = draw(st.sampled_from(BufferKind))
         dtype, shape = draw(st.sampled_from(DTYPES)), draw(shapes)
-        data = None
+        data, storage, bits = None, RAW, 8
         if kind is BufferKind.CONSTANT:
+            storage, bits = draw(st.sampled_from([(RAW, 8), (ENTROPY, draw(st.integers(1, 8)))]))
             seed = np.random.default_rng(draw(st.integers(0, 3)))
             data = seed.integers(0, 2, shape).astype(dtype)
-        offset = draw(st.integers(0, arena // 256)) * 256 if kind is BufferKind.ARENA else 0
-        buffer = Buffer(f"{index}{draw(names)}", kind, dtype, shape, offset, data)
-        arena = max(arena, offset + buffer.nbytes if kind is BufferKind.ARENA else 0)
+        offset = draw(st.integers(0, arena // 256)) * 256 if kind in PLACED else 0
+        buffer = Buffer(f"{index}{draw(names)}", kind, dtype, shape, offset, data, storage, bits)
+        arena = max(arena, offset + buffer.nbytes if kind in PLACED else 0)
         buffers.append(buffer)
     ends = [
         tuple(i for i, buffer in enumerate(buffers) if buffer.kind is kind)
         for kind in (BufferKind.INPUT, BufferKind.OUTPUT)
     ]
-    copies = tuple(
-        Launch(draw(names), COPY, (i, i), layers=tuple(draw(st.lists(names, max_size=2))))
-        for i, buffer in enumerate(buffers)
-        if buffer.kind in (BufferKind.ARENA, BufferKind.OUTPUT)
+    copies, early = (
+        tuple(
+            Launch(draw(names), COPY, (i, i), layers=tuple(draw(st.lists(names, max_size=2))))
+            for i, buffer in enumerate(buffers)
+            if buffer.kind in kinds
+        )
+        for kinds in ((BufferKind.ARENA, BufferKind.OUTPUT), (BufferKind.STATIC, BufferKind.TEMPORARY))
     )
-    plan = Plan(draw(names), draw(names), tuple(buffers), *ends, copies, (), arena, draw(st.integers(0, 1 << 40)))
+    sizes = arena, draw(st.integers(0, 1 << 40)), early, arena, arena
+    plan = Plan(draw(names), draw(names), tuple(buffers), *ends, copies, (), *sizes)
     return Artifact(plan, {"note": draw(names)})
 
 
@@ -145,7 +150,7 @@ def test_a_later_minor_version_with_more_fields_is_read() -> None:
 def test_another_major_version_says_what_to_do() -> None:
     newer = bytearray(TOY_BYTES)
     struct.pack_into("<H", newer, 8, 2)
-    with pytest.raises(ArtifactError, match=r"format 2\.0.*compile again"):
+    with pytest.raises(ArtifactError, match=r"format 2\.1.*compile again"):
         Artifact.load(toys.reseal(newer))
 
 

@@ -14,6 +14,7 @@ from tilewright.errors import ArtifactError
 from tilewright.plan import COPY, Buffer, BufferKind, Launch, Plan
 
 TOY = toys.artifact(toys.opencl_plan())
+HEADER = 64  # bytes of the plan's header, before the list of tables
 
 
 def test_align() -> None:
@@ -38,7 +39,7 @@ def test_encoding_is_stable_and_decodes() -> None:
 def test_overlapping_lists_are_refused() -> None:
     code, constants = Pool(16), Pool(256)
     segment = bytearray(encode(TOY.plan, code, constants))
-    at = 48 + 5 * 16  # the entry of the launch table
+    at = HEADER + 5 * 16  # the entry of the launch table
     second = int.from_bytes(segment[at : at + 4], "little") + 48
     segment[second + 8 : second + 12] = bytes(4)  # its arguments are now the inputs' list
     with pytest.raises(ArtifactError, match="lists overlap"):
@@ -49,7 +50,7 @@ def test_a_table_with_longer_entries_is_read() -> None:
     """As a later minor version would write them."""
     code, constants = Pool(16), Pool(256)
     segment = bytearray(encode(TOY.plan, code, constants))
-    at = 48 + 4 * 16  # the entry of the buffer table
+    at = HEADER + 4 * 16  # the entry of the buffer table
     offset, count, stride, _ = (int.from_bytes(segment[at + 4 * i : at + 4 * i + 4], "little") for i in range(4))
     longer = b"".join(bytes(segment[offset + i * stride :][:stride]) + b"future!!" for i in range(count))
     segment[at : at + 4] = len(segment).to_bytes(4, "little")

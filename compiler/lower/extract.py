@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -170,8 +170,10 @@ def extract_calls(mod: Any, prologue: Any = None, packed: Sequence[PackedParamet
 
 def _packed_value(parameter: PackedParameter) -> Value:
     array = parameter.array
-    storage, bits = parameter.storage, parameter.symbol_bits
-    return Value(parameter.name, str(array.dtype), array.shape, data=array, storage=storage, symbol_bits=bits)
+    value = Value(parameter.name, str(array.dtype), array.shape, data=array)
+    if parameter.storage == RAW:
+        return value
+    return replace(value, storage=parameter.storage, symbol_bits=parameter.symbol_bits)
 
 
 def kernels_of(mod: Any) -> Mapping[str, Any]:

@@ -144,7 +144,7 @@ def fuse_tir(mod: Any) -> Any:
 
 
 def unify_kernels(mod: Any, prefix: str = "") -> tuple[Any, list[tuple[str, ...]]]:
-    """Merges structurally equal kernels, names them after their operators, with a prefix, and drops all other PrimFuncs.
+    """Merges structurally equal kernels, names them after their operators with a prefix, and drops what nobody calls.
 
     Returns:
         The module, and for each call_tir of ``main`` in order the ONNX nodes that it computes.

@@ -93,6 +93,7 @@ class Stats(ctypes.Structure):
         ("runs", ctypes.c_uint64),
         ("programs_compiled", ctypes.c_uint32),
         ("programs_cached", ctypes.c_uint32),
+        ("static_bytes", ctypes.c_uint64),
     ]
 
 

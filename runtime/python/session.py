@@ -52,6 +52,7 @@ class Stats:
     runs: int
     programs_compiled: int  # OpenCL programs compiled from source at load
     programs_cached: int  # OpenCL programs taken from the binary cache
+    static_bytes: int  # weights that were computed at load
 
 
 class Session:

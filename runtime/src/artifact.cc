@@ -23,15 +23,16 @@ struct Range {
   uint32_t first, count;
 };
 
-// One table of the PLAN segment; entries may be longer than T in files of a later minor version.
+// One table of the PLAN segment. Entries may be longer than T in files of a later minor version, and shorter in
+// those of an earlier one: then the rest is zero.
 struct TableView {
   Bytes bytes;
   uint32_t count = 0, stride = 0;
 
   template <typename T>
   T at(uint32_t index) const {
-    T entry;
-    memcpy(&entry, bytes.data + uint64_t{index} * stride, sizeof entry);
+    T entry{};
+    memcpy(&entry, bytes.data + uint64_t{index} * stride, std::min<size_t>(stride, sizeof entry));
     return entry;
   }
 };
@@ -51,6 +52,8 @@ class Parser {
     out_.backend = string(header_.backend);
     out_.arena_bytes = header_.arena_bytes;
     out_.scratch_bytes = header_.scratch_bytes;
+    out_.static_bytes = header_.static_bytes;
+    out_.temporary_bytes = header_.temporary_bytes;
     Span<uint32_t> inputs = list({header_.inputs_first, header_.inputs_count});
     Span<uint32_t> outputs = list({header_.outputs_first, header_.outputs_count});
     out_.inputs.assign(inputs.begin(), inputs.end());
@@ -58,8 +61,9 @@ class Parser {
     for (uint32_t i = 0; i < tables_[format::kBuffers].count; ++i) read_buffer(i);
     check_ends(out_.inputs, format::kInput, "input");
     check_ends(out_.outputs, format::kOutput, "output");
-    for (uint32_t i = 0; i < tables_[format::kLaunches].count; ++i) read_launch(i);
+    read_launches(format::kLaunches, &out_.launches);
     for (uint32_t i = 0; i < tables_[format::kModules].count; ++i) read_module(i);
+    read_launches(format::kPrologue, &out_.prologue);
     if (segment(format::kSelftest).data) read_selftest();
     return std::move(out_);
   }
@@ -72,22 +76,25 @@ class Parser {
                                                    sizeof(format::String),
                                                    4,
                                                    8,
-                                                   sizeof(format::Buffer),
+                                                   format::kBufferBytes10,
                                                    sizeof(format::Launch),
                                                    sizeof(format::Module),
-                                                   sizeof(format::Image)};
+                                                   sizeof(format::Image),
+                                                   sizeof(format::Launch)};
     Bytes plan = segment(format::kPlan);
-    if (plan.size < sizeof header_) TW_BAD("plan segment too short");
-    memcpy(&header_, plan.data, sizeof header_);
-    if (header_.header_bytes < sizeof header_ || header_.table_count < format::kTables ||
-        !fits(header_.header_bytes, format::kTables * sizeof(format::Table), plan.size))
+    if (plan.size < format::kPlanHeaderBytes10) TW_BAD("plan segment too short");
+    memcpy(&header_, plan.data, format::kPlanHeaderBytes10);
+    const uint32_t tables = std::min<uint32_t>(header_.table_count, format::kTables);
+    if (header_.header_bytes < format::kPlanHeaderBytes10 || tables < format::kTables10 ||
+        !fits(header_.header_bytes, tables * sizeof(format::Table), plan.size))
       TW_BAD("plan header too short");
-    for (int kind = 0; kind < format::kTables; ++kind) {
+    memcpy(&header_, plan.data, std::min<size_t>(header_.header_bytes, sizeof header_));
+    for (uint32_t kind = 0; kind < tables; ++kind) {
       format::Table table;
       memcpy(&table, plan.data + header_.header_bytes + kind * sizeof table, sizeof table);
       uint64_t nbytes = mul(table.count, table.stride);
       if (table.stride < kLeast[kind] || !fits(table.offset, nbytes, plan.size))
-        TW_BAD("plan table %d out of range", kind);
+        TW_BAD("plan table %u out of range", kind);
       tables_[kind] = {{plan.data + table.offset, static_cast<size_t>(nbytes)}, table.count, table.stride};
     }
   }
@@ -137,9 +144,14 @@ class Parser {
   void read_buffer(uint32_t index) {
     auto entry = tables_[format::kBuffers].at<format::Buffer>(index);
     const char* name = string(entry.name);
-    if (entry.kind >= format::kBufferKinds) TW_BAD("buffer %u has kind %u", index, entry.kind);
+    if (entry.kind >= format::kBufferKinds)
+      fail(TW_ARTIFACT, "buffer %u is of kind %u, which this runtime does not know: update the runtime", index,
+           entry.kind);
     if (entry.dtype >= kDtypeCount) TW_BAD("buffer %u has dtype %u", index, entry.dtype);
-    if (entry.storage != 0) fail(TW_ARTIFACT, "weights stored as form %u: update the runtime", entry.storage);
+    if (entry.storage >= format::kStorages)
+      fail(TW_ARTIFACT, "weights stored as form %u: update the runtime", entry.storage);
+    const bool coded = entry.storage != format::kRaw;
+    if (coded && entry.kind != format::kConstant) TW_BAD("buffer %u is coded and no constant", index);
     if (entry.rank > format::kMaxRank || !fits(entry.dims, entry.rank, out_.dims.size()))
       TW_BAD("buffer %u has a bad shape", index);
     Span<uint64_t> shape{out_.dims.data() + entry.dims, entry.rank};
@@ -147,13 +159,25 @@ class Parser {
     for (uint64_t dim : shape) nbytes = mul(nbytes, dim);
     if (nbytes != entry.nbytes || nbytes > INT64_MAX) TW_BAD("buffer %u is not as large as its shape", index);
     auto kind = static_cast<format::BufferKind>(entry.kind);
-    if (kind == format::kArena &&
-        (!fits(entry.offset, nbytes, header_.arena_bytes) || entry.offset % format::kArenaAlignment))
-      TW_BAD("buffer %u lies outside the arena or is not aligned in it", index);
-    if (kind == format::kConstant &&
-        (!fits(entry.offset, nbytes, out_.constants.size) || entry.offset % format::kArenaAlignment))
-      TW_BAD("buffer %u lies outside the constants or is not aligned in them", index);
-    out_.buffers.push_back({name, kind, static_cast<tw_dtype>(entry.dtype), shape, entry.offset, nbytes});
+    Bytes stored;
+    if (const uint64_t* room = arena_of(kind)) {
+      if (!fits(entry.offset, nbytes, *room) || entry.offset % format::kArenaAlignment)
+        TW_BAD("buffer %u lies outside the arena or is not aligned in it", index);
+    } else if (kind == format::kConstant) {
+      const uint64_t taken = coded ? entry.file_bytes : nbytes;
+      if (!fits(entry.offset, taken, out_.constants.size) || (!coded && entry.offset % format::kArenaAlignment))
+        TW_BAD("buffer %u lies outside the constants or is not aligned in them", index);
+      stored = {out_.constants.data + entry.offset, static_cast<size_t>(taken)};
+    }
+    out_.buffers.push_back(
+        {name, kind, static_cast<tw_dtype>(entry.dtype), shape, entry.offset, nbytes, coded, stored});
+  }
+
+  // The size of the arena that buffers of a kind lie in; null for kinds outside of arenas.
+  const uint64_t* arena_of(format::BufferKind kind) const {
+    if (kind == format::kArena) return &header_.arena_bytes;
+    if (kind == format::kStatic) return &header_.static_bytes;
+    return kind == format::kTemporary ? &header_.temporary_bytes : nullptr;
   }
 
   // Inputs (or outputs) are exactly the buffers of that kind, each once, under different names.
@@ -170,8 +194,12 @@ class Parser {
     if (twice || held != listed.size()) TW_BAD("%ss are not listed once each under their own names", label);
   }
 
-  void read_launch(uint32_t index) {
-    auto entry = tables_[format::kLaunches].at<format::Launch>(index);
+  void read_launches(format::TableKind table, std::vector<Launch>* launches) {
+    for (uint32_t i = 0; i < tables_[table].count; ++i)
+      launches->push_back(read_launch(i, tables_[table].at<format::Launch>(i), table == format::kPrologue));
+  }
+
+  Launch read_launch(uint32_t index, const format::Launch& entry, bool at_load) {
     Launch launch{string(entry.kernel), entry.module, {}, {}, {}, {}};
     launch.args = list({entry.args_first, entry.args_count});
     launch.layers = list({entry.layers_first, entry.layers_count});
@@ -181,18 +209,25 @@ class Parser {
       if (entry.grid[axis] - 1 >= INT32_MAX || entry.block[axis] - 1 >= INT32_MAX)
         TW_BAD("launch %u has a grid or block of zero or too large", index);
     }
-    for (uint32_t arg : launch.args)
+    for (uint32_t arg : launch.args) {
       if (arg >= out_.buffers.size()) TW_BAD("launch %u takes buffer %u, which does not exist", index, arg);
+      const format::BufferKind kind = out_.buffers[arg].kind;
+      const bool known = kind == format::kConstant || kind == format::kStatic;
+      if (at_load ? !known && kind != format::kTemporary : kind == format::kTemporary)
+        TW_BAD("launch %u takes buffer %u, which it does not have at that time", index, arg);
+    }
     for (uint32_t layer : launch.layers) string(layer);
     if (launch.module == format::kCopy) {
       if (launch.args.size != 2) TW_BAD("launch %u copies %zu buffers", index, launch.args.size);
       const Buffer &from = out_.buffers[launch.args[0]], &to = out_.buffers[launch.args[1]];
-      if (from.nbytes != to.nbytes || to.kind == format::kInput || to.kind == format::kConstant)
+      const bool only_read =
+          to.kind == format::kInput || to.kind == format::kConstant || (to.kind == format::kStatic && !at_load);
+      if (from.nbytes != to.nbytes || only_read)
         TW_BAD("launch %u copies into a buffer of another size or one that is only read", index);
     } else if (launch.module < 0 || static_cast<uint32_t>(launch.module) >= tables_[format::kModules].count) {
       TW_BAD("launch %u uses module %d, which does not exist", index, launch.module);
     }
-    out_.launches.push_back(launch);
+    return launch;
   }
 
   void read_module(uint32_t index) {

@@ -16,8 +16,10 @@ struct Buffer {
   format::BufferKind kind;
   tw_dtype dtype;
   Span<uint64_t> shape;
-  uint64_t offset;  // into the arena or the constants segment
+  uint64_t offset;  // into the arena of its kind or the constants segment
   uint64_t nbytes;
+  bool coded;    // a constant that must be expanded
+  Bytes stored;  // a constant's bytes in the file
 };
 
 struct Launch {
@@ -46,10 +48,10 @@ struct Selftest {
 
 struct Artifact {
   const char *target, *backend;
-  uint64_t arena_bytes, scratch_bytes;
+  uint64_t arena_bytes, scratch_bytes, static_bytes, temporary_bytes;
   std::vector<Buffer> buffers;
   std::vector<uint32_t> inputs, outputs;
-  std::vector<Launch> launches;
+  std::vector<Launch> launches, prologue;
   std::vector<Module> modules;
   Bytes metadata, constants;
   Selftest selftest;

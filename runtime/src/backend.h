@@ -14,6 +14,7 @@ class Budget {
  public:
   explicit Budget(uint64_t limit);  // 0: physical memory
   void take(uint64_t nbytes, const char* what);
+  void give_back(uint64_t nbytes) { used_ -= nbytes; }
   uint64_t used() const { return used_; }
 
  private:

@@ -1,12 +1,15 @@
 // The CUDA back end, on the driver API: cubins for known devices, PTX for newer ones.
 #include <cstdlib>
 #include <cstring>
+#include <map>
 
 #include "backend.h"
 #include "checked.h"
 #include "choose.h"
 #include "cuda_api.h"
 #include "failure.h"
+#include "memory.h"
+#include "weights.h"
 
 namespace tw {
 namespace {
@@ -68,7 +71,9 @@ class CudaBackend : public Backend {
       Current current(*this);
       check(cuda_.stream_create(&stream_, cuda::kNonBlocking), "cuStreamCreate");
       load_kernels();
+      functions_ = functions_of(artifact_.launches);
       allocate(budget);
+      load_weights(budget);
     } catch (...) {
       release();
       throw;
@@ -86,7 +91,7 @@ class CudaBackend : public Backend {
                 "cuMemcpyHtoDAsync", artifact_.buffers[artifact_.inputs[i]].name);
       if (timings) check(cuda_.event_record(events_[0], stream_), "cuEventRecord");
       for (size_t i = 0; i < artifact_.launches.size(); ++i) {
-        launch(i);
+        launch(artifact_.launches[i], functions_[i]);
         if (timings) check(cuda_.event_record(events_[i + 1], stream_), "cuEventRecord");
       }
       for (size_t i = 0; i < artifact_.outputs.size(); ++i)
@@ -138,6 +143,7 @@ class CudaBackend : public Backend {
     for (cuda::Event event : events_) cuda_.event_destroy(event);
     for (cuda::Module module : modules_) cuda_.module_unload(module);
     if (memory_) cuda_.free(memory_);
+    if (loading_) cuda_.free(loading_);
     if (stream_) cuda_.stream_destroy(stream_);
     cuda::Context ignored;
     cuda_.context_pop(&ignored);
@@ -166,42 +172,102 @@ class CudaBackend : public Backend {
       if (code != 0) check(code, "cuModuleLoadDataEx", (std::string("module ") + module.name + "\n" + log).c_str());
       modules_.push_back(loaded);
     }
-    for (const Launch& launch : artifact_.launches) {
+  }
+
+  std::vector<cuda::Function> functions_of(const std::vector<Launch>& launches) {
+    std::vector<cuda::Function> functions;
+    for (const Launch& launch : launches) {
       cuda::Function function = nullptr;
       if (launch.module != format::kCopy)
         check(cuda_.module_function(&function, modules_[launch.module], launch.kernel), "cuModuleGetFunction",
               artifact_.describe(launch).c_str());
-      functions_.push_back(function);
+      functions.push_back(function);
       if (args_.size() < launch.args.size) args_.resize(launch.args.size);
     }
+    return functions;
   }
 
-  // One allocation: arena, then weights, then inputs and outputs.
-  void allocate(Budget* budget) {
+  // Gives out parts of one allocation, at first as offsets.
+  struct Layout {
     uint64_t total = 0;
-    auto place = [&](uint64_t nbytes) {
+    uint64_t place(uint64_t nbytes) {
       uint64_t offset = total;
       total = align(add(total, nbytes), format::kArenaAlignment);
       return offset;
-    };
-    const uint64_t arena = place(artifact_.arena_bytes), constants = place(artifact_.constants.size);
-    for (const Buffer& buffer : artifact_.buffers) {
-      bool own = buffer.kind == format::kInput || buffer.kind == format::kOutput;
-      buffers_.push_back(own ? place(buffer.nbytes)
-                             : (buffer.kind == format::kArena ? arena : constants) + buffer.offset);
     }
-    total = add(total, format::kArenaAlignment);  // so that an empty buffer at the end has an address
+  };
+
+  // One allocation for all that stays: activations, weights, inputs and outputs.
+  void allocate(Budget* budget) {
+    Layout layout;
+    const uint64_t arena = layout.place(artifact_.arena_bytes), fixed = layout.place(artifact_.static_bytes);
+    const Needs needs(artifact_);
+    std::map<std::pair<uint64_t, uint64_t>, uint64_t> raw;  // equal constants lie in one place, in the file and here
+    for (size_t i = 0; i < artifact_.buffers.size(); ++i) {
+      const Buffer& buffer = artifact_.buffers[i];
+      uint64_t place = 0;
+      if (buffer.kind == format::kArena) {
+        place = arena + buffer.offset;
+      } else if (buffer.kind == format::kStatic) {
+        place = fixed + buffer.offset;
+      } else if (buffer.kind == format::kConstant && !buffer.coded && needs.run[i]) {
+        auto [found, fresh] = raw.try_emplace({buffer.offset, buffer.nbytes}, 0);
+        if (fresh) found->second = layout.place(buffer.nbytes);
+        place = found->second;
+      } else if (buffer.kind != format::kTemporary && (buffer.kind != format::kConstant || needs.run[i])) {
+        place = layout.place(buffer.nbytes);
+      }
+      buffers_.push_back(place);
+    }
+    const uint64_t total = add(layout.total, format::kArenaAlignment);  // an empty buffer at the end has an address
     budget->take(total, "activations, weights, inputs and outputs");
     check(cuda_.alloc(&memory_, total), "cuMemAlloc", (std::to_string(total) + " bytes").c_str());
     for (cuda::Pointer& buffer : buffers_) buffer += memory_;
-    if (artifact_.constants.size)
-      check(cuda_.copy_in(memory_ + constants, artifact_.constants.data, artifact_.constants.size, stream_),
-            "cuMemcpyHtoDAsync", "the weights");
-    check(cuda_.stream_synchronize(stream_), "cuStreamSynchronize", "the weights");
+    copy_constants(needs.run, budget);
   }
 
-  void launch(size_t index) {
-    const Launch& launch = artifact_.launches[index];
+  // Copies the chosen constants to where buffers_ says.
+  void copy_constants(const std::vector<bool>& chosen, Budget* budget) {
+    for (size_t i = 0; i < chosen.size(); ++i) {
+      const Buffer& buffer = artifact_.buffers[i];
+      if (!chosen[i] || !buffer.nbytes) continue;
+      const uint64_t expanded_bytes = buffer.coded ? buffer.nbytes : 0;
+      budget->take(expanded_bytes, "a weight that is expanded");
+      Memory expanded(expanded_bytes);
+      if (buffer.coded) read_constant(buffer, expanded.data());
+      const uint8_t* bytes = buffer.coded ? expanded.data() : buffer.stored.data;
+      check(cuda_.copy_in(buffers_[i], bytes, buffer.nbytes, stream_), "cuMemcpyHtoDAsync", buffer.name);
+      check(cuda_.stream_synchronize(stream_), "cuStreamSynchronize", buffer.name);  // before `expanded` goes
+      budget->give_back(expanded_bytes);
+    }
+  }
+
+  // Runs the prologue, with memory of its own for what nobody needs after it.
+  void load_weights(Budget* budget) {
+    if (artifact_.prologue.empty()) return;
+    const Needs needs(artifact_);
+    Layout layout;
+    const uint64_t arena = layout.place(artifact_.temporary_bytes);
+    for (size_t i = 0; i < buffers_.size(); ++i) {
+      const Buffer& buffer = artifact_.buffers[i];
+      if (buffer.kind == format::kTemporary) buffers_[i] = arena + buffer.offset;
+      if (needs.load[i]) buffers_[i] = layout.place(buffer.nbytes);
+    }
+    const uint64_t total = add(layout.total, format::kArenaAlignment);
+    budget->take(total, "weights while they are loaded");
+    check(cuda_.alloc(&loading_, total), "cuMemAlloc", (std::to_string(total) + " bytes").c_str());
+    for (size_t i = 0; i < buffers_.size(); ++i)
+      if (needs.load[i] || artifact_.buffers[i].kind == format::kTemporary) buffers_[i] += loading_;
+    copy_constants(needs.load, budget);
+    const std::vector<cuda::Function> functions = functions_of(artifact_.prologue);
+    for (size_t i = 0; i < functions.size(); ++i) launch(artifact_.prologue[i], functions[i]);
+    check(cuda_.stream_synchronize(stream_), "cuStreamSynchronize", "the weights");
+    cuda_.free(loading_);
+    loading_ = 0;
+    budget->give_back(total);
+  }
+
+  void launch(const Launch& launch, cuda::Function function) {
     if (launch.module == format::kCopy) {
       const uint64_t nbytes = artifact_.buffers[launch.args[0]].nbytes;
       if (nbytes)
@@ -209,7 +275,7 @@ class CudaBackend : public Backend {
       return;
     }
     for (size_t a = 0; a < launch.args.size; ++a) args_[a] = &buffers_[launch.args[a]];
-    cuda::Result code = cuda_.launch(functions_[index], launch.grid[0], launch.grid[1], launch.grid[2], launch.block[0],
+    cuda::Result code = cuda_.launch(function, launch.grid[0], launch.grid[1], launch.grid[2], launch.block[0],
                                      launch.block[1], launch.block[2], 0, stream_, args_.data(), nullptr);
     if (code != 0) check(code, "cuLaunchKernel", artifact_.describe(launch).c_str());
   }
@@ -230,7 +296,7 @@ class CudaBackend : public Backend {
   const cuda::Api& cuda_;
   cuda::Context context_ = nullptr;
   cuda::Stream stream_ = nullptr;
-  cuda::Pointer memory_ = 0;
+  cuda::Pointer memory_ = 0, loading_ = 0;  // the latter while the prologue runs
   std::vector<cuda::Module> modules_;
   std::vector<cuda::Function> functions_;  // by launch
   std::vector<cuda::Pointer> buffers_;     // by buffer index

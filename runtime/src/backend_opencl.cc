@@ -5,8 +5,10 @@
 
 #include "backend.h"
 #include "failure.h"
+#include "memory.h"
 #include "opencl_device.h"
 #include "program_cache.h"
+#include "weights.h"
 
 namespace tw {
 namespace {
@@ -44,10 +46,19 @@ class OpenClBackend : public Backend {
     context_ = {cl_.clCreateContext(nullptr, 1, &device_.device, nullptr, nullptr, &code), cl_.clReleaseContext};
     check(code, "clCreateContext", device_.name.c_str());
     set_profiling(options.profile);
-    allocate(budget);
-    kernels_.resize(artifact_.launches.size());
+    const uint64_t loading = allocate(budget);
+    launches_.reserve(artifact_.launches.size() + artifact_.prologue.size());
+    for (const Launch& launch : artifact_.launches) launches_.push_back(&launch);
+    for (const Launch& launch : artifact_.prologue) launches_.push_back(&launch);
+    kernels_.resize(launches_.size());
     for (size_t i = 0; i < artifact_.modules.size(); ++i) build(static_cast<int32_t>(i));
-    for (size_t i = 0; i < artifact_.launches.size(); ++i) bind(i);
+    for (size_t i = 0; i < launches_.size(); ++i) bind(i);
+    for (size_t i = artifact_.launches.size(); i < launches_.size(); ++i) enqueue(i, nullptr);
+    check(cl_.clFinish(queue_.get()), "clFinish", "the weights");
+    kernels_.resize(artifact_.launches.size());
+    launches_.resize(artifact_.launches.size());
+    loading_.clear();
+    budget->give_back(loading);
     events_.resize(artifact_.launches.size());
   }
 
@@ -94,65 +105,107 @@ class OpenClBackend : public Backend {
   }
 
  private:
-  cl::Mem create(cl::Flags flags, uint64_t nbytes, const void* data, const char* what) {
+  using Memory = std::vector<Owned<cl::Mem>>;
+
+  cl::Mem create(Memory* owner, cl::Flags flags, uint64_t nbytes, const void* data, const char* what) {
     if (nbytes > max_alloc_)
       fail(TW_DEVICE, "%s needs %llu bytes in one piece, %s gives at most %llu", what,
            static_cast<unsigned long long>(nbytes), device_.name.c_str(), static_cast<unsigned long long>(max_alloc_));
     cl::Int code;
     cl::Mem mem = cl_.clCreateBuffer(context_.get(), flags, nbytes, const_cast<void*>(data), &code);
     check(code, "clCreateBuffer", what);
-    memory_.emplace_back(mem, cl_.clReleaseMemObject);
+    owner->emplace_back(mem, cl_.clReleaseMemObject);
     return mem;
   }
 
-  cl::Mem create_part(cl::Mem arena, const Buffer& buffer, uint64_t nbytes) {
-    cl::Region region{buffer.offset, nbytes};
-    cl::Int code;
-    cl::Mem mem = cl_.clCreateSubBuffer(arena, 0, cl::kBufferCreateRegion, &region, &code);
-    check(code, "clCreateSubBuffer", buffer.name);
-    memory_.emplace_back(mem, cl_.clReleaseMemObject);
+  // The parts of one big buffer, each made once.
+  class Arena {
+   public:
+    // An empty part at the very end still needs room.
+    Arena(OpenClBackend* backend, Memory* owner, uint64_t nbytes, const char* what)
+        : backend_(backend),
+          owner_(owner),
+          whole_(backend->create(owner, cl::kMemReadWrite, nbytes + kLeastBytes, nullptr, what)) {}
+
+    cl::Mem part(const Buffer& buffer) {
+      cl::Region region{buffer.offset, size(buffer)};
+      cl::Mem& part = parts_[{region.origin, region.size}];
+      if (part) return part;
+      cl::Int code;
+      part = backend_->cl_.clCreateSubBuffer(whole_, 0, cl::kBufferCreateRegion, &region, &code);
+      check(code, "clCreateSubBuffer", buffer.name);
+      owner_->emplace_back(part, backend_->cl_.clReleaseMemObject);
+      return part;
+    }
+
+   private:
+    OpenClBackend* backend_;
+    Memory* owner_;
+    cl::Mem whole_;
+    std::map<std::pair<uint64_t, uint64_t>, cl::Mem> parts_;  // by offset and size
+  };
+
+  static uint64_t size(const Buffer& buffer) { return std::max<uint64_t>(buffer.nbytes, kLeastBytes); }
+
+  cl::Mem create_constant(Memory* owner, const Buffer& buffer, Budget* budget) {
+    if (!buffer.nbytes) return create(owner, cl::kMemReadOnly, kLeastBytes, nullptr, buffer.name);
+    const cl::Flags flags = cl::kMemReadOnly | cl::kMemCopyHostPtr;
+    if (!buffer.coded) return create(owner, flags, buffer.nbytes, buffer.stored.data, buffer.name);
+    budget->take(buffer.nbytes, "a weight that is expanded");
+    tw::Memory expanded(buffer.nbytes);
+    read_constant(buffer, expanded.data());
+    cl::Mem mem = create(owner, flags, buffer.nbytes, expanded.data(), buffer.name);
+    budget->give_back(buffer.nbytes);
     return mem;
   }
 
-  void allocate(Budget* budget) {
+  // Returns the bytes of what the prologue alone needs: loading_ owns it.
+  uint64_t allocate(Budget* budget) {
     max_alloc_ = cl::device_value<cl::Ulong>(device_.device, cl::kDeviceMaxMemAlloc);
     cl::Uint alignment = cl::device_value<cl::Uint>(device_.device, cl::kDeviceBaseAddrAlign) / 8;
     if (alignment && format::kArenaAlignment % alignment)
       fail(TW_DEVICE, "%s wants buffers aligned to %u bytes, artifacts have %llu", device_.name.c_str(), alignment,
            static_cast<unsigned long long>(format::kArenaAlignment));
-    auto size = [](const Buffer& buffer) { return std::max<uint64_t>(buffer.nbytes, kLeastBytes); };
-    // An empty buffer at the arena's very end still needs room.
-    uint64_t arena_bytes = artifact_.arena_bytes + kLeastBytes;
     budget->take(artifact_.arena_bytes, "activations");
-    cl::Mem arena = create(cl::kMemReadWrite, arena_bytes, nullptr, "the arena");
-    std::map<std::pair<uint64_t, uint64_t>, cl::Mem> parts, constants;  // by offset and size
-    for (const Buffer& buffer : artifact_.buffers) {
+    budget->take(artifact_.temporary_bytes, "weights while they are loaded");
+    uint64_t loading = artifact_.temporary_bytes;
+    Arena arena(this, &memory_, artifact_.arena_bytes, "the arena");
+    Arena temporaries(this, &loading_, artifact_.temporary_bytes, "the prologue's arena");
+    const Needs needs(artifact_);
+    std::map<std::pair<uint64_t, uint64_t>, cl::Mem> constants[2];  // by offset and size; raw ones, kept or not
+    for (size_t i = 0; i < artifact_.buffers.size(); ++i) {
+      const Buffer& buffer = artifact_.buffers[i];
       cl::Mem mem = nullptr;
-      const uint64_t nbytes = size(buffer);
-      const std::pair<uint64_t, uint64_t> place{buffer.offset, nbytes};
       switch (buffer.kind) {
-        case format::kArena: {
-          cl::Mem& part = parts[place];
-          mem = part = part ? part : create_part(arena, buffer, nbytes);
+        case format::kArena:
+          mem = arena.part(buffer);
           break;
-        }
+        case format::kTemporary:
+          mem = temporaries.part(buffer);
+          break;
         case format::kConstant: {
-          cl::Mem& constant = constants[place];
+          const bool kept = !needs.load[i];
+          cl::Mem unshared = nullptr;
+          cl::Mem& constant = buffer.coded ? unshared : constants[kept][{buffer.offset, size(buffer)}];
           if (!constant) {
-            budget->take(nbytes, "weights");
-            constant = buffer.nbytes ? create(cl::kMemReadOnly | cl::kMemCopyHostPtr, nbytes,
-                                              artifact_.constants.data + buffer.offset, buffer.name)
-                                     : create(cl::kMemReadOnly, nbytes, nullptr, buffer.name);
+            budget->take(size(buffer), "weights");
+            if (!kept) loading += size(buffer);
+            constant = create_constant(kept ? &memory_ : &loading_, buffer, budget);
           }
           mem = constant;
           break;
         }
+        case format::kStatic:  // one by one, as a device may not give all in one piece
+          budget->take(size(buffer), "expanded weights");
+          mem = create(&memory_, cl::kMemReadWrite, size(buffer), nullptr, buffer.name);
+          break;
         default:
-          budget->take(nbytes, "inputs and outputs");
-          mem = create(cl::kMemReadWrite | cl::kMemAllocHostPtr, nbytes, nullptr, buffer.name);
+          budget->take(size(buffer), "inputs and outputs");
+          mem = create(&memory_, cl::kMemReadWrite | cl::kMemAllocHostPtr, size(buffer), nullptr, buffer.name);
       }
       buffers_.push_back(mem);
     }
+    return loading;
   }
 
   std::string reject(const Image& image) const {
@@ -232,8 +285,8 @@ class OpenClBackend : public Backend {
 
   // One kernel object a launch: its arguments are set once, and a run only enqueues.
   void create_kernels(int32_t module, cl::Program program) {
-    for (size_t i = 0; i < artifact_.launches.size(); ++i) {
-      const Launch& launch = artifact_.launches[i];
+    for (size_t i = 0; i < launches_.size(); ++i) {
+      const Launch& launch = *launches_[i];
       if (launch.module != module) continue;
       cl::Int code;
       cl::Kernel kernel = cl_.clCreateKernel(program, launch.kernel, &code);
@@ -243,7 +296,7 @@ class OpenClBackend : public Backend {
   }
 
   void bind(size_t index) {
-    const Launch& launch = artifact_.launches[index];
+    const Launch& launch = *launches_[index];
     if (launch.module == format::kCopy) return;
     const std::string name = artifact_.describe(launch);
     cl::Kernel kernel = kernels_[index].get();
@@ -263,7 +316,7 @@ class OpenClBackend : public Backend {
   }
 
   void enqueue(size_t index, cl::Event* event) {
-    const Launch& launch = artifact_.launches[index];
+    const Launch& launch = *launches_[index];
     if (launch.module == format::kCopy) {
       const uint64_t nbytes = artifact_.buffers[launch.args[0]].nbytes;
       if (nbytes && buffers_[launch.args[0]] != buffers_[launch.args[1]])
@@ -314,9 +367,10 @@ class OpenClBackend : public Backend {
   // Released in the reverse order.
   Owned<cl::Context> context_;
   Owned<cl::Queue> queue_;
-  std::vector<Owned<cl::Mem>> memory_;
+  Memory memory_, loading_;       // the latter until the prologue has run
   std::vector<cl::Mem> buffers_;  // by buffer index, in memory_
   std::vector<Owned<cl::Program>> programs_;
+  std::vector<const Launch*> launches_;     // and, while loading, the prologue's after them
   std::vector<Owned<cl::Kernel>> kernels_;  // by launch
   std::vector<cl::Event> events_;           // by launch, while profiling
 };

@@ -39,30 +39,34 @@ struct PlanHeader {
   uint64_t arena_bytes, scratch_bytes;
   uint32_t target, backend;  // strings
   uint32_t inputs_first, inputs_count, outputs_first, outputs_count;
+  uint64_t static_bytes, temporary_bytes;  // since 1.1
 };
-static_assert(sizeof(PlanHeader) == 48);
+static_assert(sizeof(PlanHeader) == 64);
 
 struct Table {
   uint32_t offset, count, stride, reserved;
 };
 static_assert(sizeof(Table) == 16);
 
-enum TableKind { kBlob, kStrings, kIndices, kDims, kBuffers, kLaunches, kModules, kImages, kTables };
+enum TableKind { kBlob, kStrings, kIndices, kDims, kBuffers, kLaunches, kModules, kImages, kPrologue, kTables };
 
 struct String {
   uint32_t offset, length;
 };
 static_assert(sizeof(String) == 8);
 
-enum BufferKind : uint8_t { kInput, kOutput, kArena, kConstant, kBufferKinds };
+enum BufferKind : uint8_t { kInput, kOutput, kArena, kConstant, kStatic, kTemporary, kBufferKinds };
+enum Storage : uint8_t { kRaw, kEntropy, kStorages };
 
 struct Buffer {
   uint32_t name;
   uint8_t kind, dtype, storage, rank;
   uint32_t dims, reserved;
   uint64_t offset, nbytes;
+  uint64_t file_bytes;               // since 1.1; of a constant: its size in the segment
+  uint32_t symbol_bits, reserved_1;  // since 1.1
 };
-static_assert(sizeof(Buffer) == 32);
+static_assert(sizeof(Buffer) == 48);
 
 struct Launch {
   uint32_t kernel;
@@ -84,6 +88,9 @@ struct Image {
   uint64_t offset, nbytes;
 };
 static_assert(sizeof(Image) == 40);
+
+// What format 1.0 had: fields and tables after these read as zeros.
+constexpr uint32_t kPlanHeaderBytes10 = 48, kBufferBytes10 = 32, kTables10 = kPrologue;
 
 struct Selftest {
   uint32_t header_bytes, cases;

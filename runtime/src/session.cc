@@ -126,6 +126,7 @@ void Session::stats(tw_stats* stats) const {
   std::lock_guard<std::mutex> lock(mutex_);
   stats->arena_bytes = artifact_.arena_bytes;
   stats->constant_bytes = artifact_.constants.size;
+  stats->static_bytes = artifact_.static_bytes;
   stats->owned_bytes = budget_.used();
   stats->runs = runs_;
   backend_->stats(stats);

@@ -85,6 +85,53 @@ TEST(sizes_are_limited_before_they_are_allocated) {
   CHECK(tw_load(bytes.data(), bytes.size(), &options, &session) == TW_MEMORY && error_says("limit of 1000"));
 }
 
+TEST(weights_are_expanded_and_the_prologue_runs_at_load) {
+  const float weights[8] = {1, -2, 3, -4, 5, -6, 7, -8}, none[8] = {};
+  for (bool zero : {false, true}) {
+    std::vector<uint8_t> bytes = maker::file(maker::loading(zero ? maker::zeros() : maker::stored(weights)));
+    tw_session* session = load(bytes);
+    float x = 0, y[8];
+    tw_buffer in{&x, 4}, out{y, 32};
+    for (int round = 0; round < 2; ++round) {
+      std::fill(y, y + 8, 99.f);
+      CHECK(tw_run(session, &in, 1, &out, 1) == TW_OK);
+      CHECK(memcmp(y, zero ? none : weights, 32) == 0);
+    }
+    CHECK(tw_profile_count(session) == 1);
+    tw_stats stats{};
+    stats.struct_bytes = sizeof stats;
+    CHECK(tw_session_stats(session, &stats) == TW_OK && stats.static_bytes == 512);
+    tw_free(session);
+  }
+}
+
+TEST(damaged_weights_are_refused_by_name) {
+  std::vector<uint8_t> good = maker::zeros();
+  tw_session* session = nullptr;
+  for (size_t size = 0; size < good.size(); ++size) {
+    std::vector<uint8_t> bytes = maker::file(maker::loading({good.begin(), good.begin() + long(size)}));
+    CHECK(tw_load(bytes.data(), bytes.size(), nullptr, &session) == TW_ARTIFACT && error_says("constant 'w'"));
+  }
+}
+
+TEST(a_few_bytes_cannot_become_too_many) {
+  for (int which : {0, 1, 2}) {
+    maker::Tables tables = maker::loading(maker::zeros());
+    constexpr uint64_t kHuge = uint64_t{1} << 60;
+    if (which == 0) {
+      for (size_t index : {2, 3}) tables.buffers[index].nbytes = kHuge, tables.dims[index] = kHuge / 4;
+      tables.header.temporary_bytes = kHuge;
+      tables.indices[9] = 4;  // the second early copy leaves the static buffer as it is
+      tables.indices[8] = 4;
+    }
+    if (which == 1) tables.header.static_bytes = kHuge;
+    if (which == 2) tables.header.temporary_bytes = kHuge;
+    std::vector<uint8_t> bytes = maker::file(tables);
+    tw_session* session = nullptr;
+    CHECK(tw_load(bytes.data(), bytes.size(), nullptr, &session) == TW_MEMORY && error_says("over the limit"));
+  }
+}
+
 TEST(an_unknown_back_end_is_refused) {
   maker::Tables tables = maker::copying();
   tables.header.backend = tables.string("tpu");

@@ -101,8 +101,8 @@ TEST(hostile_tables_are_refused) {
   using T = Tables*;
   CHECK(broken([](T) {}).empty());
   CHECK(says(broken([](T t) { t->buffers[1].dtype = 12; }), "dtype 12"));
-  CHECK(says(broken([](T t) { t->buffers[1].kind = 4; }), "kind 4"));
-  CHECK(says(broken([](T t) { t->buffers[1].storage = 1; }), "update the runtime"));
+  CHECK(says(broken([](T t) { t->buffers[1].kind = 6; }), "kind 6"));
+  CHECK(says(broken([](T t) { t->buffers[1].storage = 2; }), "update the runtime"));
   CHECK(says(broken([](T t) { t->buffers[1].rank = 33; }), "bad shape"));
   CHECK(says(broken([](T t) { t->buffers[1].dims = 4; }), "bad shape"));
   CHECK(says(broken([](T t) { t->dims[1] = UINT64_MAX; }), "overflows"));
@@ -141,6 +141,45 @@ TEST(hostile_tables_are_refused) {
   CHECK(says(broken([](T t) { t->buffers.push_back(t->buffers[0]); }), "inputs are not listed"));
   CHECK(says(broken([](T t) { t->header.header_bytes = 0xFFFFFFF0u; }), "too short"));
   CHECK(says(broken([](T t) { t->header.table_count = 7; }), "too short"));
+}
+
+TEST(a_prologue_parses) {
+  std::vector<uint8_t> bytes = maker::file(maker::loading(maker::zeros()));
+  tw::Artifact artifact = tw::parse({bytes.data(), bytes.size()});
+  CHECK(artifact.static_bytes == 512 && artifact.temporary_bytes == 256);
+  CHECK(artifact.launches.size() == 1 && artifact.prologue.size() == 2);
+  CHECK(artifact.layers(artifact.prologue[1]) == "early too");
+  const tw::Buffer& constant = artifact.buffers[2];
+  CHECK(constant.coded && constant.nbytes == 32 && constant.stored.size == maker::zeros().size());
+  CHECK(constant.stored.data == artifact.constants.data + 1024);
+}
+
+TEST(hostile_prologues_are_refused) {
+  using T = Tables*;
+  auto broken = [](auto change) {
+    Tables tables = maker::loading(maker::zeros());
+    change(&tables);
+    return parse_error(maker::file(tables));
+  };
+  enum { kX, kY, kW, kTemporary, kStatic };
+  // inputs, outputs, then source, target and layer of: the run's copy, the first early one, the second
+  enum { kSource = 2, kTarget, kEarlySource = 5, kEarlyTarget };
+  CHECK(broken([](T) {}).empty());
+  CHECK(says(broken([](T t) { t->header.static_bytes = 256; }), "outside the arena"));
+  CHECK(says(broken([](T t) { t->header.temporary_bytes = 0; }), "outside the arena"));
+  CHECK(says(broken([](T t) { t->buffers[kStatic].offset = 1; }), "not aligned"));
+  CHECK(says(broken([](T t) { t->buffers[kStatic].storage = format::kEntropy; }), "no constant"));
+  CHECK(says(broken([](T t) { t->buffers[kW].file_bytes += 1; }), "outside the constants"));
+  CHECK(says(broken([](T t) { t->buffers[kW].file_bytes = UINT64_MAX; }), "outside the constants"));
+  CHECK(says(broken([](T t) { t->buffers[kW].offset = UINT64_MAX; }), "outside the constants"));
+  CHECK(says(broken([](T t) { t->indices[kSource] = kTemporary; }), "at that time"));
+  CHECK(says(broken([](T t) { t->indices[kTarget] = kStatic; }), "only read"));
+  CHECK(says(broken([](T t) { t->indices[kEarlySource] = kX; }), "at that time"));
+  CHECK(says(broken([](T t) { t->indices[kEarlySource] = kY; }), "at that time"));
+  CHECK(says(broken([](T t) { t->indices[kEarlyTarget] = kW; }), "only read"));
+  CHECK(says(broken([](T t) { t->indices[kEarlyTarget] = 99; }), "buffer 99"));
+  CHECK(says(broken([](T t) { t->prologue[0].module = 0; }), "module 0"));
+  CHECK(says(broken([](T t) { t->prologue[1].args_first = 0; }), "out of place"));
 }
 
 TEST(containers_are_checked) {

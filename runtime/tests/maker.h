@@ -26,10 +26,11 @@ struct Tables {
   std::vector<uint32_t> indices;
   std::vector<uint64_t> dims;
   std::vector<format::Buffer> buffers;
-  std::vector<format::Launch> launches;
+  std::vector<format::Launch> launches, prologue;
   std::vector<format::Module> modules;
   std::vector<format::Image> images;
-  format::PlanHeader header{sizeof(format::PlanHeader), format::kTables, 0, 0, 0, 0, 0, 0, 0, 0};
+  std::vector<uint8_t> constants = std::vector<uint8_t>(1024, 7);
+  format::PlanHeader header{sizeof(format::PlanHeader), format::kTables, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
 
   uint32_t string(const std::string& text) {
     strings.push_back({uint32_t(blob.size()), uint32_t(text.size())});
@@ -45,13 +46,25 @@ struct Tables {
 
   uint32_t buffer(const char* name, format::BufferKind kind, uint64_t floats, uint64_t offset = 0) {
     dims.push_back(floats);
-    buffers.push_back({string(name), kind, TW_FLOAT32, 0, 1, uint32_t(dims.size() - 1), 0, offset, floats * 4});
+    buffers.push_back({string(name), kind, TW_FLOAT32, 0, 1, uint32_t(dims.size() - 1), 0, offset, floats * 4,
+                       kind == format::kConstant ? floats * 4 : 0, 0, 0});
     return uint32_t(buffers.size() - 1);
   }
 
-  void copy(uint32_t from, uint32_t to, const char* layer) {
+  // An entropy-coded constant; its bytes go to the end of the constants.
+  uint32_t coded(const char* name, uint64_t floats, const std::vector<uint8_t>& bytes) {
+    const uint32_t index = buffer(name, format::kConstant, floats, constants.size());
+    buffers[index].storage = format::kEntropy;
+    buffers[index].file_bytes = bytes.size();
+    buffers[index].symbol_bits = 8;
+    constants.insert(constants.end(), bytes.begin(), bytes.end());
+    return index;
+  }
+
+  void copy(uint32_t from, uint32_t to, const char* layer, bool at_load = false) {
     uint32_t args = list({from, to}), layers = list({string(layer)});
-    launches.push_back({string("copy"), format::kCopy, args, 2, {1, 1, 1}, {1, 1, 1}, layers, 1});
+    (at_load ? prologue : launches)
+        .push_back({string("copy"), format::kCopy, args, 2, {1, 1, 1}, {1, 1, 1}, layers, 1});
   }
 
   std::vector<uint8_t> plan() const {
@@ -72,6 +85,7 @@ struct Tables {
     put(launches.data(), launches.size(), sizeof(format::Launch));
     put(modules.data(), modules.size(), sizeof(format::Module));
     put(images.data(), images.size(), sizeof(format::Image));
+    put(prologue.data(), prologue.size(), sizeof(format::Launch));
     heads.insert(heads.end(), body.begin(), body.end());
     return heads;
   }
@@ -117,7 +131,7 @@ inline std::vector<uint8_t> file(const Tables& tables) {
   return file(std::vector<Part>{{format::kPlan, format::kRequired, tables.plan()},
                                 {format::kMetadata, 0, {'{', '}'}},
                                 {format::kCode, format::kRequired, {}},
-                                {format::kConstants, format::kRequired, std::vector<uint8_t>(1024, 7)}});
+                                {format::kConstants, format::kRequired, tables.constants}});
 }
 
 // x -> t -> y by copies alone: runs on the cpu back end without any kernel.
@@ -136,6 +150,41 @@ inline Tables copying(uint64_t floats = 8) {
   tables.header.outputs_count = 1;
   tables.copy(x, t, "first");
   tables.copy(t, y, "second");
+  return tables;
+}
+
+// 32 bytes as an entropy coder leaves them that it cannot shorten.
+inline std::vector<uint8_t> stored(const float (&values)[8]) {
+  std::vector<uint8_t> bytes{0};
+  append(&bytes, values);
+  return bytes;
+}
+
+// Zeros, any number of them: symbol 0 has all the frequency, so it costs no bits.
+inline std::vector<uint8_t> zeros() {
+  std::vector<uint8_t> bytes{1, 8, 1, 0, 0x80, 0x80};
+  bytes.resize(bytes.size() + 255);
+  append(&bytes, uint32_t{1} << 16);
+  return bytes;
+}
+
+// w (8 floats, coded) -> temporary -> static at load; x is ignored, static -> y at run. `bytes` is w in the file.
+inline Tables loading(const std::vector<uint8_t>& bytes) {
+  Tables tables;
+  tables.header.target = tables.string("cpu");
+  tables.header.backend = tables.string("cpu");
+  tables.header.static_bytes = 512;
+  tables.header.temporary_bytes = 256;
+  uint32_t x = tables.buffer("x", format::kInput, 1), y = tables.buffer("y", format::kOutput, 8);
+  uint32_t w = tables.coded("w", 8, bytes), t = tables.buffer("t", format::kTemporary, 8, 0);
+  uint32_t s = tables.buffer("s", format::kStatic, 8, 256);
+  tables.header.inputs_first = tables.list({x});
+  tables.header.inputs_count = 1;
+  tables.header.outputs_first = tables.list({y});
+  tables.header.outputs_count = 1;
+  tables.copy(s, y, "second");
+  tables.copy(w, t, "early", true);
+  tables.copy(t, s, "early too", true);
   return tables;
 }
 

@@ -6,6 +6,7 @@
 #include "artifact.h"
 #include "failure.h"
 #include "trace.h"
+#include "weights.h"
 
 extern "C" size_t LLVMFuzzerMutate(uint8_t* data, size_t size, size_t max_size) __attribute__((weak));
 
@@ -19,6 +20,24 @@ void need_inside(tw::Bytes part, tw::Bytes whole) {
   need(part.data >= whole.data && part.data + part.size <= whole.data + whole.size);
 }
 
+// Expands what a session would expand, as far as a fuzzer's memory goes. Damaged weights are an Error.
+size_t expand(const tw::Artifact& artifact, tw::Bytes file) {
+  constexpr uint64_t kMost = 1 << 20;
+  const tw::Needs needs(artifact);
+  size_t sum = 0;
+  for (size_t i = 0; i < artifact.buffers.size(); ++i) {
+    const tw::Buffer& buffer = artifact.buffers[i];
+    need(!(needs.run[i] && needs.load[i]));
+    if (buffer.kind != tw::format::kConstant) continue;
+    need_inside(buffer.stored, file);
+    if (buffer.nbytes > kMost) continue;
+    std::vector<uint8_t> bytes(buffer.nbytes);
+    tw::read_constant(buffer, bytes.data());
+    for (uint8_t byte : bytes) sum += byte;
+  }
+  return sum;
+}
+
 // Reads all that a session would read.
 size_t visit(const tw::Artifact& artifact, tw::Bytes file) {
   size_t sum = strlen(artifact.target) + strlen(artifact.backend);
@@ -29,7 +48,10 @@ size_t visit(const tw::Artifact& artifact, tw::Bytes file) {
     for (uint64_t dim : buffer.shape) nbytes *= dim;
     need(nbytes == buffer.nbytes);
     if (buffer.kind == tw::format::kArena) need(buffer.offset + nbytes <= artifact.arena_bytes);
-    if (buffer.kind == tw::format::kConstant) need(buffer.offset + nbytes <= artifact.constants.size);
+    if (buffer.kind == tw::format::kStatic) need(buffer.offset + nbytes <= artifact.static_bytes);
+    if (buffer.kind == tw::format::kTemporary) need(buffer.offset + nbytes <= artifact.temporary_bytes);
+    if (buffer.kind == tw::format::kConstant && !buffer.coded)
+      need(buffer.offset + nbytes <= artifact.constants.size && buffer.stored.size == nbytes);
     sum += strlen(buffer.name);
   }
   for (uint32_t index : artifact.inputs) need(artifact.buffers.at(index).kind == tw::format::kInput);
@@ -47,7 +69,14 @@ size_t visit(const tw::Artifact& artifact, tw::Bytes file) {
   for (tw::Bytes tensor : artifact.selftest.inputs) need_inside(tensor, file);
   for (tw::Bytes tensor : artifact.selftest.outputs) need_inside(tensor, file);
   std::vector<tw::Timing> timings(artifact.launches.size());
-  return sum + tw::chrome_trace(artifact, "fuzz", timings).size();
+  for (const tw::Launch& launch : artifact.prologue) {
+    sum += artifact.describe(launch).size();
+    for (uint32_t arg : launch.args) {
+      const auto kind = artifact.buffers.at(arg).kind;
+      need(kind == tw::format::kConstant || kind == tw::format::kStatic || kind == tw::format::kTemporary);
+    }
+  }
+  return sum + expand(artifact, file) + tw::chrome_trace(artifact, "fuzz", timings).size();
 }
 
 }  // namespace

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tilewright.artifact import Artifact, Selftest
-from tilewright.plan import COPY, Buffer, BufferKind, Image, Launch, Module, Plan
+from tilewright.plan import COPY, ENTROPY, Buffer, BufferKind, Image, Launch, Module, Plan
 
 CORPUS = Path(__file__).with_name("corpus")
 
@@ -36,10 +36,24 @@ def seeds() -> dict[str, Artifact]:
     test = Selftest({"x": x}, {"y": x}, 1e-5)
     empty = Buffer("e", BufferKind.INPUT, "int64", (0, 3))
     scalar = Buffer("s", BufferKind.OUTPUT, "float16", ())
+    coded = np.random.default_rng(0).binomial(15, 0.5, 200).astype(np.uint8)
+    halves = np.linspace(-1, 1, 300).astype(np.float16)
+    packed = (
+        Buffer("x", BufferKind.INPUT, "int8", (1,)),
+        Buffer("w.q", BufferKind.CONSTANT, "uint8", (10, 20), 0, coded.reshape(10, 20), ENTROPY, 4),
+        Buffer("w.scale", BufferKind.CONSTANT, "float16", (300,), 0, halves, ENTROPY, 16),
+        Buffer("t", BufferKind.TEMPORARY, "uint8", (10, 20), 256),
+        Buffer("w", BufferKind.STATIC, "uint8", (10, 20)),
+        Buffer("y", BufferKind.OUTPUT, "uint8", (10, 20)),
+        Buffer("z", BufferKind.OUTPUT, "float16", (300,)),
+    )
+    early = (Launch("copy", COPY, (1, 3), layers=("w.unpack",)), Launch("copy", COPY, (3, 4)))
+    late = (Launch("copy", COPY, (4, 5)), Launch("copy", COPY, (2, 6)))
     return {
         "copy.tw": Artifact(Plan("cpu", "cpu", buffers[:3], (0,), (1,), copies, (), 512), {"a": [1, "é"]}, test),
         "empty.tw": Artifact(Plan("cpu", "cpu", (), (), (), (), (), 0)),
         "shapes.tw": Artifact(Plan("cpu", "cpu", (empty, scalar), (0,), (1,), (), (), 0, 64)),
+        "prologue.tw": Artifact(Plan("cpu", "cpu", packed, (0,), (5, 6), late, (), 0, 0, early, 256, 512)),
         "opencl.tw": Artifact(
             Plan("mali-g78", "opencl", buffers, (0,), (1,), launches, (Module("a", (opencl,)),) * 2, 512), {}, test
         ),

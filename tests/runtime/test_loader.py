@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -68,10 +69,29 @@ def test_the_corpus_is_what_its_script_writes() -> None:
         assert (CORPUS / name).read_bytes() == artifact.to_bytes(), f"{name}: run tests/fuzz/make_corpus.py"
 
 
-@pytest.mark.parametrize("name", ["copy.tw", "empty.tw", "shapes.tw"])
+@pytest.mark.parametrize("name", ["copy.tw", "empty.tw", "shapes.tw", "prologue.tw"])
 def test_seeds_without_kernels_run(name: str) -> None:
     with Session(CORPUS / name) as session:
         session.run({info.name: np.zeros(info.shape, info.dtype) for info in session.inputs})
+
+
+def test_a_prologue_has_run_before_the_first_run() -> None:
+    plan = seeds()["prologue.tw"].plan
+    with Session(CORPUS / "prologue.tw") as session:
+        assert session.stats().static_bytes == 256
+        results = session.run({"x": np.zeros(1, np.int8)})
+    np.testing.assert_array_equal(results["y"], plan.buffers[1].data)
+    np.testing.assert_array_equal(results["z"], plan.buffers[2].data)
+
+
+def test_a_file_of_format_1_0_is_read_and_run() -> None:
+    """Written by the version that had format 1.0: no prologue, shorter buffers, eight tables."""
+    path = Path(__file__).with_name("format_1_0.tw")
+    artifact = Artifact.load(path)
+    assert artifact.plan == seeds()["copy.tw"].plan
+    assert path.read_bytes()[8:12] == bytes([1, 0, 0, 0])
+    with Session(path) as session:
+        assert session.selftest() == (0.0, pytest.approx(1e-5))
 
 
 def test_seeds_with_false_kernels_are_refused() -> None:

@@ -67,7 +67,8 @@ typedef struct tw_options {
 TW_API void tw_options_init(tw_options* options);
 
 /* Loads an artifact from memory, which must stay mapped and unchanged until tw_free. Weights are used in
- * place where `bytes` is aligned to 64, else copied. options may be NULL. On failure *session is NULL. */
+ * place where `bytes` is aligned to 64, else copied; compressed ones are expanded, once, for this session.
+ * options may be NULL. On failure *session is NULL. */
 TW_API tw_status tw_load(const void* bytes, size_t nbytes, const tw_options* options, tw_session** session);
 
 /* The same for a file, which is mapped read-only. Do not change it in place while it is loaded: replace it.
@@ -154,6 +155,7 @@ typedef struct tw_stats {
   uint64_t runs;
   uint32_t programs_compiled; /* OpenCL programs compiled from source at load */
   uint32_t programs_cached;   /* OpenCL programs taken from the binary cache */
+  uint64_t static_bytes;      /* weights that were computed at load */
 } tw_stats;
 
 TW_API tw_status tw_session_stats(const tw_session* session, tw_stats* stats);
