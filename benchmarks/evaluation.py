@@ -74,7 +74,7 @@ class Yardstick:
         scores = {metric.metric: metric.measure(run) for metric in metrics}
         return Figures(scores, same / total if total else None, (difference / energy) ** 0.5)
 
-    def _feeds(self) -> islice[dict[str, Array]]:
+    def _feeds(self) -> Iterator[dict[str, Array]]:
         return islice(iter(self._probes()), QUICK if self._quick else None)
 
 

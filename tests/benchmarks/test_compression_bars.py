@@ -1,0 +1,84 @@
+"""The bars of the compression table, on made-up rows."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from benchmarks.compression_bars import (
+    FLOAT,
+    OURS,
+    RIVAL,
+    Row,
+    alexnet,
+    bars,
+    beats_uniform,
+    near_float,
+    no_worse,
+    not_below,
+)
+from benchmarks.evaluation import Figures
+
+
+def figures(score: float, error: float = 0.1, metric: str = "top-1, 1000 images") -> Figures:
+    return Figures({metric: score}, None, error)
+
+
+def row(name: str, size: int, score: float, error: float = 0.1, origin: str = OURS, activations: bool = False) -> Row:
+    return Row("net", name, origin, activations, weight_bytes=size, figures=figures(score, error))
+
+
+@pytest.mark.parametrize(
+    ("metric", "drop", "holds"),
+    [("top-1", 0.005, True), ("top-1", 0.006, False), ("words, Spearman", 0.01, True), ("Pearson", 0.011, False)],
+)
+def test_int8_stays_near_float(metric: str, drop: float, holds: bool) -> None:
+    want, got = figures(0.9, metric=metric), figures(0.9 - drop, metric=metric)
+    (bar,) = near_float(row("int8", 1, 0.0), got, want)
+    assert bar.holds == holds
+
+
+def test_mixed_depth_must_be_as_small_nearer_and_as_accurate() -> None:
+    uniform = row("uniform4", 1000, 0.9, 0.2)
+    assert beats_uniform(row("mixed4", 1000, 0.9, 0.1), uniform).holds
+    assert not beats_uniform(row("mixed4", 1020, 0.95, 0.1), uniform).holds  # larger
+    assert not beats_uniform(row("mixed4", 1000, 0.95, 0.3), uniform).holds  # farther
+    assert not beats_uniform(row("mixed4", 1000, 0.89, 0.1), uniform).holds  # less accurate
+    failed = dataclasses.replace(uniform, figures=None, problem="no")
+    assert not beats_uniform(row("mixed4", 1000, 0.9), failed).holds
+
+
+def test_a_rival_counts_against_rows_of_its_size_and_kind() -> None:
+    rival = row("other", 1000, 0.9, origin=RIVAL, activations=True)
+    assert no_worse(rival, [row("int8", 1005, 0.9, activations=True)]).holds
+    assert not no_worse(rival, [row("int8", 1100, 0.95, activations=True)]).holds  # larger
+    assert not no_worse(rival, [row("int4", 500, 0.95)]).holds  # keeps its activations float
+    assert not no_worse(rival, [row("int8", 900, 0.89, 0.2, activations=True)]).holds
+    assert no_worse(dataclasses.replace(rival, activations=False), [row("int8", 900, 0.9, activations=True)]).holds
+
+
+def test_chance_is_allowed_only_nearer_to_float() -> None:
+    assert not_below(figures(0.8985, 0.1), figures(0.9, 0.2))
+    assert not not_below(figures(0.8985, 0.2), figures(0.9, 0.1))
+    assert not not_below(figures(0.89, 0.1), figures(0.9, 0.2))
+
+
+def test_what_is_judged() -> None:
+    table = [
+        row("float", 4000, 0.9, 0.0, FLOAT),
+        row("int8", 1000, 0.9, activations=True),
+        row("mixed4", 500, 0.9, 0.1),
+        row("uniform4", 500, 0.8, 0.2),
+        row("other", 1000, 0.9, origin=RIVAL),
+        Row("net", "absent", RIVAL, problem="not installed"),
+    ]
+    assert [bar.holds for bar in bars(table)] == [True, True, True]
+    failed = Row("net", "astc6x6", OURS, problem="cannot")
+    assert [bar.holds for bar in bars([*table, failed])] == [False, True, True, True]
+
+
+def test_alexnet() -> None:
+    assert alexnet(243_818_624, 27_091_000).holds
+    assert not alexnet(243_818_624, 27_500_000).holds
+    assert not alexnet(200_000_000, 27_091_000).holds
