@@ -1,0 +1,52 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from tilewright.errors import TilewrightError
+
+
+def replace_file(path: str | Path, chunks: Sequence[bytes | memoryview], what: str) -> None:
+    """Writes a file, or leaves what was there: a temporary file beside it is synced, then renamed.
+
+    Args:
+        chunks: its contents, in order.
+        what: the file's name in messages, for example "the report".
+
+    Raises:
+        TilewrightError: the folder is missing, the path is no regular file, or there is no space; nothing is left
+            behind.
+    """
+    goal = Path(path)
+    if not goal.parent.is_dir():
+        raise TilewrightError(f"{goal}: cannot write {what}: there is no folder {goal.parent}")
+    if goal.exists() and not goal.is_file():
+        raise TilewrightError(f"{goal}: not a regular file, and {what} only replaces files")
+    temporary: str | None = None
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{goal.name}.", suffix=".tmp", dir=goal.parent)
+        with open(handle, "wb") as file:
+            file.writelines(chunks)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, goal)
+        temporary = None
+    except OSError as error:
+        nbytes = sum(map(len, chunks))
+        raise TilewrightError(f"{goal}: cannot write {what} ({nbytes} bytes): {error.strerror}") from error
+    finally:
+        if temporary is not None:
+            with suppress(OSError):
+                os.unlink(temporary)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
