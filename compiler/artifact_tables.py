@@ -70,19 +70,34 @@ class _Place:
     nbytes: int = 0
 
 
-def _store(buffers: Sequence[Buffer], constants: Pool) -> list[_Place]:
+@dataclass
+class Coder:
+    """Entropy-codes arrays, each once: coding tens of millions of weights takes seconds."""
+
+    _known: dict[tuple[int, int], tuple[object, bytes]] = field(default_factory=dict)
+
+    def code(self, buffer: Buffer) -> bytes:
+        """The constant's bytes in the file."""
+        assert buffer.data is not None
+        key = id(buffer.data), buffer.symbol_bits
+        if key not in self._known:  # the entry keeps the array, so that no other takes its id
+            self._known[key] = buffer.data, Entropy().compress(buffer.data, buffer.symbol_bits)
+        return self._known[key][1]
+
+
+def _store(buffers: Sequence[Buffer], constants: Pool, coder: Coder) -> list[_Place]:
     """Puts the constants' bytes into a pool: first the raw ones, aligned, then the others one after the other."""
     places = [_Place(buffer.offset) for buffer in buffers]
     for storage in STORAGES:
         for index, buffer in enumerate(buffers):
             if buffer.data is None or buffer.storage != storage:
                 continue
-            little = np.dtype(buffer.dtype).newbyteorder("<")
-            data = np.ascontiguousarray(buffer.data, little).reshape(-1).view(np.uint8)
             if storage == RAW:
+                little = np.dtype(buffer.dtype).newbyteorder("<")
+                data = np.ascontiguousarray(buffer.data, little).reshape(-1).view(np.uint8)
                 places[index] = _Place(constants.add(data.data), data.size)
             else:
-                coded = Entropy().compress(data, buffer.symbol_bits)
+                coded = coder.code(buffer)
                 places[index] = _Place(constants.add(coded, alignment=1), len(coded))
     return places
 
@@ -133,7 +148,7 @@ class _Writer:
             )  # fmt: skip
 
 
-def encode(plan: Plan, code: Pool, constants: Pool) -> bytes:
+def encode(plan: Plan, code: Pool, constants: Pool, coder: Coder | None = None) -> bytes:
     """The PLAN segment; kernel images go to ``code``, weights to ``constants``, entropy-coded where a buffer says so.
 
     Raises:
@@ -143,7 +158,7 @@ def encode(plan: Plan, code: Pool, constants: Pool) -> bytes:
     writer = _Writer()
     target, backend = writer.string(plan.target), writer.string(plan.backend)
     inputs, outputs = writer.indices(plan.inputs), writer.indices(plan.outputs)
-    for buffer, place in zip(plan.buffers, _store(plan.buffers, constants), strict=True):
+    for buffer, place in zip(plan.buffers, _store(plan.buffers, constants, coder or Coder()), strict=True):
         writer.buffer(buffer, place)
     for launch in plan.launches:
         writer.launch(_LAUNCHES, launch)

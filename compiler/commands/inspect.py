@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from tilewright.artifact import Artifact
+    from tilewright.artifact_sizes import Sizes
+    from tilewright.plan import Launch
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -23,12 +26,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace, out: Console, err: Console) -> int:
     """Does the work."""
     from tilewright.artifact import Artifact
+    from tilewright.artifact_sizes import sizes
 
     artifact = Artifact.load(args.artifact)
     if args.plan:
         print(artifact.plan.text(), end="")
         return 0
-    summary = describe(artifact, args.artifact.stat().st_size)
+    summary = describe(artifact, sizes(memoryview(args.artifact.read_bytes())))
     if args.json:
         print(json.dumps(summary, indent=2))
         return 0
@@ -36,13 +40,29 @@ def execute(args: argparse.Namespace, out: Console, err: Console) -> int:
     return 0
 
 
-def describe(artifact: Artifact, file_bytes: int) -> dict[str, Any]:
-    """The artifact as a JSON-able dict; ``bytes`` of a launch are those of the tensors that it reads and writes."""
+def describe(artifact: Artifact, sizes: Sizes) -> dict[str, Any]:
+    """The artifact as a JSON-able dict.
+
+    ``bytes`` of a launch are those of the tensors that it reads and writes; ``file_bytes`` of a constant are what it
+    takes in the file, 0 where an earlier one has the same contents. They and those under ``file`` add up to the file.
+    """
     plan = artifact.plan
 
     def tensor(index: int) -> dict[str, Any]:
         buffer = plan.buffers[index]
         return {"name": buffer.name, "dtype": buffer.dtype, "shape": list(buffer.shape)}
+
+    def launches(listed: Sequence[Launch]) -> list[dict[str, Any]]:
+        return [
+            {
+                "kernel": launch.kernel,
+                "layers": list(launch.layers),
+                "grid": list(launch.grid),
+                "block": list(launch.block),
+                "bytes": sum(plan.buffers[arg].nbytes for arg in dict.fromkeys(launch.args)),
+            }
+            for launch in listed
+        ]
 
     images = [image for module in plan.modules for image in module.images]
     return {
@@ -51,23 +71,29 @@ def describe(artifact: Artifact, file_bytes: int) -> dict[str, Any]:
         "inputs": [tensor(index) for index in plan.inputs],
         "outputs": [tensor(index) for index in plan.outputs],
         "bytes": {
-            "file": file_bytes,
-            "weights": sum(buffer.nbytes for buffer in plan.constants()),
-            "kernels": sum(len(image.data) for image in images),
+            "file": sizes.total,
+            "weights": sum(sizes.constants.values()),
+            "kernels": sizes.rest["code"],
             "arena": plan.arena_bytes,
             "scratch": plan.scratch_bytes,
+            "static": plan.static_bytes,
+            "temporary": plan.temporary_bytes,
         },
-        "images": [{"kind": image.kind, "arch": image.arch, "bytes": len(image.data)} for image in images],
-        "launches": [
+        "file": dict(sizes.rest),
+        "constants": [
             {
-                "kernel": launch.kernel,
-                "layers": list(launch.layers),
-                "grid": list(launch.grid),
-                "block": list(launch.block),
-                "bytes": sum(plan.buffers[arg].nbytes for arg in dict.fromkeys(launch.args)),
+                "name": buffer.name,
+                "dtype": buffer.dtype,
+                "shape": list(buffer.shape),
+                "storage": buffer.storage,
+                "bytes": buffer.nbytes,
+                "file_bytes": sizes.constants[buffer.name],
             }
-            for launch in plan.launches
+            for buffer in plan.constants()
         ],
+        "images": [{"kind": image.kind, "arch": image.arch, "bytes": len(image.data)} for image in images],
+        "prologue": launches(plan.prologue),
+        "launches": launches(plan.launches),
         "metadata": dict(artifact.metadata),
         "selftest": artifact.selftest is not None,
     }
@@ -85,14 +111,26 @@ def _show(summary: dict[str, Any], out: Console) -> None:
         f"arena {sizes['arena']:,} and scratch {sizes['scratch']:,} bytes at run",
         highlight=False,
     )
+    if summary["prologue"]:
+        out.print(
+            f"at load {len(summary['prologue'])} launches make {sizes['static']:,} bytes of weights, "
+            f"with {sizes['temporary']:,} bytes for the time being",
+            highlight=False,
+        )
+    coded = [constant for constant in summary["constants"] if constant["storage"] != "raw"]
+    if coded:
+        before, after = (sum(constant[key] for constant in coded) for key in ("bytes", "file_bytes"))
+        out.print(f"{len(coded)} entropy-coded constants: {after:,} bytes for {before:,}", highlight=False)
     versions = ", ".join(f"{name} {version}" for name, version in summary["metadata"].get("tools", {}).items())
     out.print(f"made by {versions or 'unknown tools'}", markup=False, highlight=False)
     on_cpu = summary["backend"] == "cpu"
     table = Table("#", "kernel", *(() if on_cpu else ("grid", "block")), "bytes", "layers")
     table.columns[-2].justify = "right"
-    for index, launch in enumerate(summary["launches"]):
-        sizes_cells = [] if on_cpu else [_dims(launch["grid"]), _dims(launch["block"])]
-        table.add_row(str(index), launch["kernel"], *sizes_cells, f"{launch['bytes']:,}", ", ".join(launch["layers"]))
+    for stage, mark in (("prologue", "load "), ("launches", "")):
+        for index, launch in enumerate(summary[stage]):
+            cells = [] if on_cpu else [_dims(launch["grid"]), _dims(launch["block"])]
+            layers = ", ".join(launch["layers"])
+            table.add_row(f"{mark}{index}", launch["kernel"], *cells, f"{launch['bytes']:,}", layers)
     out.print(table)
 
 

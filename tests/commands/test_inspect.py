@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fuzz.make_corpus import CORPUS
 from tilewright.cli import main
 
 
@@ -27,6 +28,26 @@ def test_plan_and_table(workspace: Path, capsys: pytest.CaptureFixture[str]) -> 
     table = capsys.readouterr().out
     assert "conv.1" in table
     assert "self-test" not in plan
+
+
+def test_compressed_weights(capsys: pytest.CaptureFixture[str]) -> None:
+    path = CORPUS / "prologue.tw"
+    assert main(["inspect", str(path), "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    constants = summary["constants"]
+    assert [(item["name"], item["storage"], item["bytes"]) for item in constants] == [
+        ("w.q", "entropy", 200),
+        ("w.scale", "entropy", 600),
+    ]
+    assert all(0 < item["file_bytes"] < item["bytes"] for item in constants)
+    file_bytes = sum(item["file_bytes"] for item in constants) + sum(summary["file"].values())
+    assert summary["bytes"]["file"] == file_bytes == path.stat().st_size
+    assert (summary["bytes"]["static"], summary["bytes"]["temporary"]) == (256, 512)
+    assert [launch["layers"] for launch in summary["prologue"]] == [["w.unpack"], []]
+    assert main(["inspect", str(path)]) == 0
+    text = capsys.readouterr().out
+    assert "at load 2 launches make 256 bytes of weights" in text
+    assert "w.unpack" in text
 
 
 def test_damaged(workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,58 @@
+"""What the bytes of an artifact file are spent on, to the byte."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tilewright import artifact_container as container
+from tilewright.artifact_tables import Stored, stored
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes of a file; all numbers together are its size.
+
+    Attributes:
+        constants: by buffer name, as they lie in the file. Equal contents are stored once and count for the first name.
+        rest: "code", "tables", "metadata", "self-test", "header" (with the table of segments), and "padding" between
+            and within segments.
+    """
+
+    constants: Mapping[str, int]
+    rest: Mapping[str, int]
+
+    @property
+    def total(self) -> int:
+        return sum(self.constants.values()) + sum(self.rest.values())
+
+
+def sizes(file: memoryview) -> Sizes:
+    """Reads the tables of an artifact file.
+
+    Raises:
+        ArtifactError: as `artifact_container.segments`, or the tables are damaged.
+    """
+    found = container.segments(file)
+    images, constants = stored(found[container.PLAN])
+    of_constants = _distinct(constants)
+    rest = {
+        "code": sum(_distinct(images).values()),
+        "tables": len(found[container.PLAN]),
+        "metadata": len(found[container.METADATA]),
+        "self-test": len(found.get(container.SELFTEST, b"")),
+        "header": container.head_bytes(len(found)),
+    }
+    padding = len(file) - sum(of_constants.values()) - sum(rest.values())
+    return Sizes(of_constants, {**rest, "padding": padding})
+
+
+def _distinct(ranges: Sequence[Stored]) -> dict[str, int]:
+    """Bytes by name, each byte once: those that two ranges share count for the first name."""
+    taken: dict[str, int] = {}
+    known: set[tuple[int, int]] = set()
+    for item in ranges:
+        place = item.offset, item.nbytes
+        taken[item.name] = taken.get(item.name, 0) + (0 if place in known else item.nbytes)
+        known.add(place)
+    return taken
