@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tilewright.artifact import Artifact
+    from tilewright.compression import compress
     from tilewright.driver import compile
     from tilewright.recipe import Recipe
 
 __version__ = "0.1.0"
-__all__ = ["Artifact", "Recipe", "__version__", "compile"]
+__all__ = ["Artifact", "Recipe", "__version__", "compile", "compress"]
 
-_HOMES = {"Artifact": "artifact", "compile": "driver", "Recipe": "recipe"}
+_HOMES = {"Artifact": "artifact", "compile": "driver", "compress": "compression", "Recipe": "recipe"}
 
 
 def __getattr__(name: str) -> Any:

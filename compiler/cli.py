@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from tilewright import __version__
-from tilewright.commands import bench, compile, inspect, run, targets
+from tilewright.commands import bench, compile, compress, inspect, run, targets
 from tilewright.errors import TilewrightError
 
-COMMANDS = (compile, run, bench, inspect, targets)
+COMMANDS = (compile, compress, run, bench, inspect, targets)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -6,16 +6,22 @@ import importlib.metadata
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 import onnx
 import onnx_ir as ir
 
 from tilewright import __version__
 from tilewright.artifact import Artifact
+from tilewright.calibration import Source
+from tilewright.compression import compress_graph
 from tilewright.lower.pipeline import Observer
 from tilewright.lower.tvm_setup import check_versions, fast_tvmscript
-from tilewright.recipe import RecipeLike, load_recipe
+from tilewright.recipe import FLOAT, Recipe, RecipeLike, load_recipe
+from tilewright.report import Report
+from tilewright.report_layers import artifact_file, uncompressed
 from tilewright.targets import resolve
 from tilewright.targets.base import Target
 
@@ -34,6 +40,7 @@ def compile(
     *,
     recipe: RecipeLike = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
+    calibration: Source | None = None,
     observe: Observer = _silent,
 ) -> Artifact:
     """Compiles a model for a target.
@@ -43,11 +50,14 @@ def compile(
         target: a target's name (``tilewright targets`` lists them) or a Target.
         recipe: a preset's name, a TOML file, a dict or a Recipe.
         shapes: the shape of each input with symbolic dimensions, by input name.
-        observe: hears of every finished phase of ``PHASES``: name, and a function that renders the result as text.
+        calibration: samples of what the model will see, where the recipe needs them (see calibration.py).
+        observe: hears of every finished phase of ``PHASES``, after those of compression: name, and a function that
+            renders the result as text.
 
     Raises:
-        UsageError: unknown target, wrong shapes, wrong recipe.
+        UsageError: unknown target, wrong shapes, wrong recipe, wrong or missing calibration data.
         ModelError: the model is damaged, or not supported (``UnsupportedError`` lists every reason).
+        AccuracyError: the recipe's gate is missed.
         ToolError: an external compiler or linker is missing or failed.
     """
     check_versions()
@@ -58,6 +68,9 @@ def compile(
     chosen = resolve(target, settings.precision) if isinstance(target, str) else target
     observe("start", str)
     graph = frontend.load(model, shapes or {})
+    compressed = compress_graph(graph, settings, calibration, observe) if settings.compresses else None
+    if compressed is not None:
+        graph = frontend.load(compressed.model)
     observe("normalise", lambda: onnx.printer.to_text(ir.to_proto(graph)))
     with fast_tvmscript():
         mod, packed = frontend.to_relax(graph)
@@ -65,18 +78,19 @@ def compile(
         inputs = [str(value.name) for value in graph.graph.inputs]
         outputs = [str(value.name) for value in graph.graph.outputs]
         plan = pipeline.lower(mod, chosen, inputs, outputs, observe, packed)
-    return Artifact(plan, _metadata(graph, chosen, settings))
+    report = compressed.report if compressed is not None else uncompressed(graph)
+    artifact = Artifact(plan, _metadata(graph, chosen, settings, report), graph=graph)
+    return replace(artifact, report=report)
 
 
-def _metadata(graph: ir.Model, target: Target, recipe: Any) -> dict[str, Any]:
-    import msgspec
-
+def _metadata(graph: ir.Model, target: Target, recipe: Recipe, report: Report) -> dict[str, Any]:
     packages = ("apache-tvm", "apache-tvm-ffi", "onnx", "onnx-ir", "onnxscript", "numpy")
     return {
         "model": {"name": graph.graph.name or "", "opset": graph.opset_imports.get("")},
         "target": {"name": target.device.name, "family": target.family, "precision": target.precision},
         "device": dict(target.device.facts),
         "recipe": msgspec.to_builtins(recipe),
+        "formats": {layer.weight: layer.format for layer in report.layers if layer.format != FLOAT},
         "tools": {
             "tilewright": __version__,
             "python": platform.python_version(),

@@ -61,6 +61,14 @@ class LayerReport:
     histogram: Histogram | None = None
 
     @property
+    def format(self) -> str:
+        """Codec, then layout and storage unless they are dense and raw; ``float`` if the weight was left alone."""
+        parts = [self.codec if self.codec != "f32" or self.layout != "dense" else "float"]
+        parts += [self.layout] if self.layout != "dense" else []
+        parts += [self.storage] if self.storage != "raw" else []
+        return " ".join(parts)
+
+    @property
     def bytes(self) -> int:
         """In the file, all parts counted."""
         return sum(self.parts.values())
@@ -194,27 +202,30 @@ def histogram(before: npt.ArrayLike, after: npt.ArrayLike) -> Histogram:
 def tables(report: Report) -> list[Table]:
     """The report for a terminal: layers, then the file."""
     layers = Table(title=f"{report.model or 'model'}: {len(report.layers)} weights")
-    layers.add_column("layer", overflow="fold", ratio=2)
-    layers.add_column("format", overflow="fold", ratio=2)
-    for name in ("act", "bits/w", "bytes before", "after", "kept", "SNR dB", "output error"):
-        layers.add_column(name, justify="right")
-    layers.add_column("note", overflow="fold", ratio=2)
+    layers.add_column("layer", overflow="fold")
+    words = [len(word) for layer in report.layers for word in layer.format.split()]
+    layers.add_column("format", min_width=max(words, default=0))  # wraps between its parts
+    noted = any(layer.note for layer in report.layers)
+    for name in ("act", "bits/w", "bytes", "kept", "SNR dB", "error"):
+        layers.add_column(name, justify="right", no_wrap=True)
+    if noted:
+        layers.add_column("note", overflow="fold")
     for layer in report.layers:
         layers.add_row(
             layer.layer,
-            _format(layer),
+            layer.format,
             str(layer.activations or "-"),
             f"{layer.bits_per_weight:.2f}",
-            f"{layer.bytes_before:,}",
             f"{layer.bytes:,}",
             _number(layer.kept, "{:.1%}"),
             _number(layer.snr, "{:.1f}"),
             _number(layer.output_error, "{:.1e}"),
-            layer.note,
+            *[layer.note] * noted,
         )
     layers.add_section()
-    average = f"{report.bits_per_weight:.2f}"
-    layers.add_row("all weights", "", "", average, f"{report.bytes_before:,}", f"{report.bytes:,}")
+    layers.add_row(
+        "all weights", f"{report.bytes_before:,} as float", "", f"{report.bits_per_weight:.2f}", f"{report.bytes:,}"
+    )
     made = [layers]
     if report.file:
         what = {"onnx": "ONNX file", "artifact": "artifact"}.get(report.kind, report.kind)
@@ -226,13 +237,6 @@ def tables(report: Report) -> list[Table]:
         file.add_row("file", f"{report.file_bytes:,}")
         made.append(file)
     return made
-
-
-def _format(layer: LayerReport) -> str:
-    parts = [layer.codec]
-    parts += [layer.layout] if layer.layout != "dense" else []
-    parts += [layer.storage] if layer.storage != "raw" else []
-    return " ".join(parts)
 
 
 def _number(value: float | None, form: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
@@ -15,7 +17,10 @@ from tilewright.passes.coupling import couple
 from tilewright.passes.encode import EncodedLayer, is_unpack, unpackings
 from tilewright.passes.execution import Feed, runner
 from tilewright.passes.weights import Array, all_weights, spaces_by_value
-from tilewright.report import LayerReport, histogram
+from tilewright.report import LayerReport, Report, histogram
+
+if TYPE_CHECKING:
+    from tilewright.artifact import Artifact
 
 _PROBES = 4  # feeds on which the errors of the layers' outputs are measured
 
@@ -133,3 +138,65 @@ def _output_errors(graph: ir.Model, float_graph: ir.Model, feeds: Iterable[Feed]
         for layer, output in layers.items():
             worst[layer] = max(worst[layer], relative_l2(after[output], before[output]))
     return worst
+
+
+def uncompressed(graph: ir.Model) -> Report:
+    """The report of a graph that is compiled as it is; its weights may be encoded already."""
+    return Report(model=graph.graph.name or "", recipe={}, layers=_as_is(graph))
+
+
+def _as_is(graph: ir.Model) -> tuple[LayerReport, ...]:
+    """Rows of encoded weights, then of the others; what they were before encoding is not known."""
+    rows = []
+    for node, unpacking in unpackings(graph.graph):
+        user = node.outputs[0].uses()[0].node
+        form = unpacking.format
+        rows.append(
+            LayerReport(
+                layer=user.name or "",
+                operator=user.op_type,
+                weight=str(node.outputs[0].name),
+                shape=unpacking.shape,
+                layout=form.layout.spec,
+                codec=form.codec.spec,
+                storage=form.storage.spec,
+                bytes_before=4 * math.prod(unpacking.shape),
+                parts={role: array.nbytes for role, array in unpacking.arrays(node).items()},
+            )
+        )
+    for weight in all_weights(graph.graph):
+        size = weight.array.nbytes
+        name = weight.value.name or ""
+        row = LayerReport(
+            weight.layer, weight.operator, name, weight.array.shape, "dense", "f32", "raw", size, {"values": size}
+        )
+        rows.append(row)
+    return tuple(rows)
+
+
+def artifact_file(artifact: Artifact, layers: Sequence[LayerReport]) -> tuple[dict[str, int], tuple[LayerReport, ...]]:
+    """The artifact byte by byte, and the rows with the bytes that their arrays have there."""
+    sizes = artifact.sizes()
+    rows = []
+    packed = 0
+    for row in layers:
+        prefix = f"{row.weight}."
+        found = {name.removeprefix(prefix): size for name, size in sizes.constants.items() if name.startswith(prefix)}
+        if found and row.format != "float":
+            padding = row.parts.get("padding", 0)
+            row = replace(row, parts=_with_padding(found, padding))
+            packed += row.bytes
+        rows.append(row)
+    return {
+        "compressed weights": packed,
+        "other constants": sum(sizes.constants.values()) - packed,
+        **sizes.rest,
+    }, tuple(rows)
+
+
+def _with_padding(parts: dict[str, int], padding: int) -> dict[str, int]:
+    """Takes the padded share out of the values, as PackedWeight.sizes does."""
+    role = next((role for role in ("values", "blocks") if role in parts), None)
+    if role is None or not 0 < padding <= parts[role]:
+        return parts
+    return {**parts, role: parts[role] - padding, "padding": padding}

@@ -113,11 +113,12 @@ def verify(
     return Verification(outputs, _compare(want, got, tolerance))
 
 
-def with_selftest(model: str | os.PathLike[str] | onnx.ModelProto, artifact: Artifact) -> Artifact:
+def with_selftest(model: ModelLike, artifact: Artifact) -> Artifact:
     """The artifact with random inputs and onnxruntime's outputs for them as its self-test."""
     feeds = sample_inputs([artifact.plan.buffers[index] for index in artifact.plan.inputs])
     tolerance = TOLERANCE[str(artifact.metadata["target"]["precision"])]
-    return dataclasses.replace(artifact, selftest=Selftest(feeds, reference(model, feeds), tolerance))
+    source = ir.to_proto(model) if isinstance(model, ir.Model) else model
+    return dataclasses.replace(artifact, selftest=Selftest(feeds, reference(source, feeds), tolerance))
 
 
 def _run(artifact: Artifact, feeds: Tensors) -> dict[str, npt.NDArray[Any]]:

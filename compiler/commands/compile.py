@@ -8,14 +8,14 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from tilewright.errors import AccuracyError, UsageError
+from tilewright.commands.options import add_model_options, check_paths, parse_shapes
+from tilewright.errors import AccuracyError
 from tilewright.progress import Phases
 
 if TYPE_CHECKING:
@@ -25,51 +25,49 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
-    parser.add_argument("model", type=Path, help="ONNX file")
+    add_model_options(parser)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="artifact to write")
     parser.add_argument(
         "--target", default="cpu", help="see 'tilewright targets'; default: cpu, this host's best level"
     )
-    parser.add_argument("--recipe", help="preset name or TOML file")
+    parser.add_argument("--recipe", help="preset name or TOML file; docs/recipes.md shows every key")
     parser.add_argument("--precision", choices=("fp32", "fp16"), help="overrides the recipe's precision")
-    parser.add_argument("--shape", action="append", default=[], metavar="NAME=1x3x224x224", help="fix an input's shape")
     parser.add_argument("--verify", action="store_true", help="compare with onnxruntime, per layer where it differs")
     parser.add_argument(
         "--selftest", action="store_true", help="store onnxruntime's answer for 'tilewright run --selftest'"
-    )
-    parser.add_argument(
-        "--dump", type=Path, metavar="DIR", help="write graph, Relax, kernels and plan after each phase"
     )
 
 
 def execute(args: argparse.Namespace, out: Console, err: Console) -> int:
     """Does the work."""
     shapes = parse_shapes(args.shape)
-    if not args.model.is_file():
-        raise UsageError(f"no such file: {args.model}")
-    if not args.output.parent.is_dir():
-        raise UsageError(f"no such folder: {args.output.parent}")
+    check_paths(args.model, args.output, args.report)
     phases = Phases(None if args.json else err, args.verbose, args.dump)
-    with phases.show(f"compiling {args.model.name}", total=8 + args.verify):
+    with phases.show(f"compiling {args.model.name}", total=15 + args.verify):
         import msgspec
 
         from tilewright.driver import compile
-        from tilewright.recipe import load_recipe
+        from tilewright.recipe import Recipe, load_recipe
 
         recipe = load_recipe(args.recipe)
         if args.precision:
             recipe = msgspec.structs.replace(recipe, precision=args.precision)
-        artifact = compile(args.model, args.target, recipe=recipe, shapes=shapes, observe=phases.observe)
+        artifact = compile(
+            args.model, args.target, recipe=recipe, shapes=shapes, calibration=args.calib, observe=phases.observe
+        )
+        # A compressed network is held to itself in onnxruntime; what compression cost is the recipe's gate's business.
+        source = artifact.graph if recipe.compresses else args.model
+        plain = Recipe(precision=recipe.precision)
         verification = None
         if args.verify:
             from tilewright.verify import verify
 
-            verification = verify(args.model, artifact, args.target, recipe=recipe, shapes=shapes)
+            verification = verify(source, artifact, args.target, recipe=plain, shapes=shapes)
             phases.observe("verify", str)
         if args.selftest:
             from tilewright.verify import with_selftest
 
-            artifact = with_selftest(args.model, artifact)
+            artifact = with_selftest(source, artifact)
     if verification is not None and not verification.agrees:
         _show_differences(verification, args.json, out)
         worst = max(verification.outputs, key=lambda item: item.error)
@@ -77,6 +75,10 @@ def execute(args: argparse.Namespace, out: Console, err: Console) -> int:
             f"{args.model}: output {worst.name} differs from onnxruntime by {worst.error:.2e} relative L2 "
             f"(allowed {worst.tolerance:.0e}); {args.output} was not written"
         )
+    if args.report is not None:
+        from tilewright.report_html import save
+
+        save(artifact.report, args.report)
     artifact.save(args.output)
     summary = _summary(args.output, artifact, phases, verification)
     if args.json:
@@ -84,22 +86,6 @@ def execute(args: argparse.Namespace, out: Console, err: Console) -> int:
     else:
         _show_summary(summary, out)
     return 0
-
-
-def parse_shapes(options: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """``["x=1x3x224x224"]`` as a mapping.
-
-    Raises:
-        UsageError: an option is not NAME=DIMxDIMx...
-    """
-    shapes = {}
-    for option in options:
-        name, _, text = option.rpartition("=")
-        dims = text.split("x")
-        if not name or not all(dim.isdecimal() for dim in dims):
-            raise UsageError(f"--shape {option}: write NAME=DIMxDIMx..., for example x=1x3x224x224")
-        shapes[name] = tuple(int(dim) for dim in dims)
-    return shapes
 
 
 def _summary(path: Path, artifact: Artifact, phases: Phases, verification: Verification | None) -> dict[str, Any]:

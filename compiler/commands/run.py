@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
-from tilewright.errors import DataError, TilewrightError, UsageError
+from tilewright.errors import DataError, UsageError
+from tilewright.files import replace_file
 from tilewright.runtime import Session
 
 SHOWN = 10  # elements of an output on the terminal; -o FILE has all
@@ -95,18 +95,9 @@ def write_npz(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     Raises:
         TilewrightError: the file cannot be written, or something other than a file is there.
     """
-    if path.exists() and not path.is_file():
-        raise UsageError(f"{path}: not a regular file")
-    temporary = None
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=".npz", delete=False) as file:
-            temporary = file.name
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise TilewrightError(f"{path}: cannot write: {error.strerror or error}") from error
+    data = io.BytesIO()
+    np.savez(data, **arrays)  # type: ignore[arg-type]
+    replace_file(path, [data.getbuffer()], "the outputs")
 
 
 def _line(name: str, value: npt.NDArray[Any]) -> str:

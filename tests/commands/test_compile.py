@@ -13,7 +13,7 @@ import pytest
 from tests.models import small_cnn
 from tilewright import verify
 from tilewright.cli import main
-from tilewright.commands.compile import parse_shapes
+from tilewright.commands.options import parse_shapes
 from tilewright.errors import UsageError
 
 

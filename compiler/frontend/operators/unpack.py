@@ -104,7 +104,7 @@ class TeOps:
         outer, self.arguments = self.arguments, {}
         extents = [tirx.IntImm("int64", extent) for extent in shape]  # as Relax has them; places are int32 all the same
         tensor = te.compute(extents, lambda *at: element(*(axis.astype("int32") for axis in at)), name="unpacked")
-        function = te.create_prim_func([*self.arguments.values(), tensor])
+        function = te.create_prim_func([*self.arguments.values(), tensor]).without_attr("global_symbol")
         variables, self.arguments = list(self.arguments), outer
         call = relax.call_tir(
             self.builder.add_func(function, "unpack"), variables, out_ty=relax.TensorType(shape, str(tensor.dtype))
