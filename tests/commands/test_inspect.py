@@ -37,7 +37,7 @@ def test_compressed_weights(capsys: pytest.CaptureFixture[str]) -> None:
     constants = summary["constants"]
     assert [(item["name"], item["storage"], item["bytes"]) for item in constants] == [
         ("w.q", "entropy", 200),
-        ("w.scale", "entropy", 600),
+        ("w.scale", "entropy", 2000),
     ]
     assert all(0 < item["file_bytes"] < item["bytes"] for item in constants)
     file_bytes = sum(item["file_bytes"] for item in constants) + sum(summary["file"].values())

@@ -37,15 +37,15 @@ def seeds() -> dict[str, Artifact]:
     empty = Buffer("e", BufferKind.INPUT, "int64", (0, 3))
     scalar = Buffer("s", BufferKind.OUTPUT, "float16", ())
     coded = np.random.default_rng(0).binomial(15, 0.5, 200).astype(np.uint8)
-    halves = np.linspace(-1, 1, 300).astype(np.float16)
+    halves = (np.resize(coded, 1000) / 16).astype(np.float16)
     packed = (
         Buffer("x", BufferKind.INPUT, "int8", (1,)),
         Buffer("w.q", BufferKind.CONSTANT, "uint8", (10, 20), 0, coded.reshape(10, 20), ENTROPY, 4),
-        Buffer("w.scale", BufferKind.CONSTANT, "float16", (300,), 0, halves, ENTROPY, 16),
+        Buffer("w.scale", BufferKind.CONSTANT, "float16", (1000,), 0, halves, ENTROPY, 16),
         Buffer("t", BufferKind.TEMPORARY, "uint8", (10, 20), 256),
         Buffer("w", BufferKind.STATIC, "uint8", (10, 20)),
         Buffer("y", BufferKind.OUTPUT, "uint8", (10, 20)),
-        Buffer("z", BufferKind.OUTPUT, "float16", (300,)),
+        Buffer("z", BufferKind.OUTPUT, "float16", (1000,)),
     )
     early = (Launch("copy", COPY, (1, 3), layers=("w.unpack",)), Launch("copy", COPY, (3, 4)))
     late = (Launch("copy", COPY, (4, 5)), Launch("copy", COPY, (2, 6)))
