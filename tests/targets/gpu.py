@@ -77,6 +77,22 @@ def residual_net() -> onnx.ModelProto:
     return make_model(nodes, {"x": (FLOAT, [1, 3, 28, 28])}, {"y": (FLOAT, [1, 10])}, weights)
 
 
+def gated_net() -> onnx.ModelProto:
+    """Two convolutions with an activation between them that comes as a TIR kernel: x * HardSigmoid(x), as a gate."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w1", "b1"], ["c"], name="first", pads=[1, 1, 1, 1]),
+        helper.make_node("HardSigmoid", ["c"], ["g"], name="gate", alpha=0.25, beta=0.4),
+        helper.make_node("Mul", ["c", "g"], ["m"], name="apply"),
+        helper.make_node("Conv", ["m", "w2"], ["y"], name="second"),
+    ]
+    weights = {
+        "w1": floats(8, 3, 3, 3, seed=1) / 5,
+        "b1": floats(8, seed=2),
+        "w2": floats(4, 8, 1, 1, seed=3) / 3,
+    }
+    return make_model(nodes, {"x": (FLOAT, [1, 3, 12, 12])}, {"y": (FLOAT, [1, 4, 12, 12])}, weights)
+
+
 def needs_nvrtc() -> None:
     """Skips the test where NVIDIA's compiler wheels are not installed."""
     try:

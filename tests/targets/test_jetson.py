@@ -18,7 +18,7 @@ import pytest
 
 import tilewright
 from tests.conftest import Golden
-from tests.targets.gpu import conv_and_dense, floats, needs_nvrtc, residual_net
+from tests.targets.gpu import conv_and_dense, floats, gated_net, needs_nvrtc, residual_net
 from tests.targets.running import expected
 from tilewright.errors import ToolError
 from tilewright.plan import COPY, Plan
@@ -91,6 +91,17 @@ def test_no_kernel_spills(sources: list[str], monkeypatch: pytest.MonkeyPatch, a
         assert used.spill_bytes == 0, name
         assert used.stack_bytes == 0, name
         assert used.shared_bytes <= 48 * 1024, name
+
+
+def test_half_precision_takes_kernels_that_come_as_tir(sources: list[str]) -> None:
+    needs_nvrtc()
+    plan = compiled(gated_net(), "jetson-nano", "fp16")
+    assert {plan.buffers[index].dtype for index in (*plan.inputs, *plan.outputs)} == {"float32"}
+    assert {buffer.dtype for buffer in plan.constants()} == {"float16"}
+    found = kernel_resources(compile_cuda(sources[0], "compute_53"), "sm_53")
+    assert {launch.kernel for launch in plan.launches} == set(found)
+    assert any("hard_sigmoid" in name for name in found)
+    assert not any(used.spill_bytes for used in found.values())
 
 
 def test_all_cubins_are_made() -> None:

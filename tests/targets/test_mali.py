@@ -17,7 +17,7 @@ import pytest
 import tilewright
 from tests.conftest import Golden
 from tests.models import make_model, small_cnn
-from tests.targets.gpu import conv_and_dense, floats, needs_opencl, residual_net
+from tests.targets.gpu import conv_and_dense, floats, gated_net, needs_opencl, residual_net
 from tests.targets.running import expected
 from tilewright.artifact import Artifact
 from tilewright.plan import BufferKind, Plan
@@ -123,6 +123,16 @@ def test_half_precision_computes_the_same_network() -> None:
     model, x = residual_net(), floats(1, 3, 28, 28)
     got = run(widened(compiled(model, precision="fp16")), x)
     np.testing.assert_allclose(got, expected(model, {"x": x})["y"], rtol=1e-2, atol=1e-3)
+
+
+def test_half_precision_takes_kernels_that_come_as_tir() -> None:
+    """Constants are rounded to half: 2^-11 of each weight through three layers; sums are exact here."""
+    needs_opencl()
+    model, x = gated_net(), floats(1, 3, 12, 12)
+    artifact = compiled(model, precision="fp16")
+    assert any("hard_sigmoid" in launch.kernel for launch in artifact.plan.launches)
+    assert {buffer.dtype for buffer in artifact.plan.constants()} == {"float16"}
+    np.testing.assert_allclose(run(widened(artifact), x), expected(model, {"x": x})["y"], rtol=1e-2, atol=5e-3)
 
 
 def test_half_precision_source_is_valid_opencl(tmp_path: Path) -> None:
