@@ -137,7 +137,7 @@ def _mse(histogram: Histogram, bits: int) -> Range:
                 found = error(candidate)
                 if found < least:
                     best, least = candidate, found
-    return low * best[0], high * best[1]
+    return float(low * best[0]), float(high * best[1])
 
 
 def _kl(histogram: Histogram, bits: int) -> Range:

@@ -1,9 +1,9 @@
 """Quantizers of activations, and the nodes that apply them.
 
 A quantizer maps x to (clip(round(x / scale) + zero_point, low, high) - zero_point) * scale, ties to even, with one
-scale a tensor and integers [low, high] of 4 to 16 bits. 8 bits are a standard QuantizeLinear and DequantizeLinear pair,
-so that any runtime may fuse integer kernels. Every other depth is the operator tilewright.FakeQuantize, whose function
-body says the same in float operators; float32 holds these integers exactly.
+scale a tensor and integers [low, high] of 4 to 16 bits. 8 bits can be a standard pair of QuantizeLinear and
+DequantizeLinear, so that any runtime may fuse integer kernels. Every depth can be the operator tilewright.FakeQuantize,
+whose function body says the same in float operators; float32 holds these integers exactly.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ class Quantizer:
     @property
     def low(self) -> int:
         """The least integer."""
-        return -(2 ** (self.bits - 1)) if self.signed else 0
+        return -(1 << self.bits - 1) if self.signed else 0
 
     @property
     def high(self) -> int:
         """The greatest integer."""
-        return self.low + 2**self.bits - 1
+        return self.low + (1 << self.bits) - 1
 
     def integers(self, x: Array) -> npt.NDArray[np.float32]:
         """float32 integers in [low, high], as the nodes compute them."""
@@ -62,11 +62,6 @@ class Quantizer:
         """What comes back."""
         result: npt.NDArray[np.float32] = (self.integers(x) - np.float32(self.zero_point)) * np.float32(self.scale)
         return result
-
-    def with_signed(self, signed: bool) -> Quantizer:
-        """The same values under signed or unsigned integers."""
-        shift = self.low - Quantizer(self.bits, signed, self.scale, 0).low
-        return Quantizer(self.bits, signed, self.scale, self.zero_point - shift)
 
 
 def fit(low: float, high: float, bits: int, signed: bool | None = None, symmetric: bool = False) -> Quantizer:
@@ -93,13 +88,15 @@ def _scale(value: float) -> float:
     return max(float(np.float32(value)), _LEAST_SCALE)
 
 
-def apply_quantizer(model: ir.Model, value: ir.Value, quantizer: Quantizer, name: str) -> list[ir.Node]:
+def apply_quantizer(
+    model: ir.Model, value: ir.Value, quantizer: Quantizer, name: str, standard: bool = True
+) -> list[ir.Node]:
     """Nodes that quantize a value and bring it back; the last one's output stands for the value. Not yet in the graph.
 
-    Constants, opset imports and the function body are added to the model.
+    Constants, opset imports and the function body are added to the model. ``standard`` asks for the pair at 8 bits.
     """
     graph = model.graph
-    if quantizer.bits == 8:
+    if quantizer.bits == 8 and standard:
         integer = np.dtype(np.int8 if quantizer.signed else np.uint8)
         scale = _constant(graph, f"{name}_scale", np.float32(quantizer.scale))
         zero = _constant(graph, f"{name}_zero_point", integer.type(quantizer.zero_point))
@@ -116,9 +113,9 @@ def apply_quantizer(model: ir.Model, value: ir.Value, quantizer: Quantizer, name
         last = ir.node(FAKE_QUANTIZE, [value, scale, zero], attributes, domain=DOMAIN, name=f"{name}_quantize")
         nodes = [last]
     last.outputs[0].name = f"{name}_quantized"
+    last.outputs[0].type = value.type
     for node in nodes:
         node.outputs[0].shape = value.shape
-    last.outputs[0].dtype = value.dtype
     return nodes
 
 

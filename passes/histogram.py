@@ -11,7 +11,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 SIDE = 1 << 13  # bins on either side of zero; the largest magnitude lies in the outer half of its side
-_CHUNK = 1 << 20
+COUNTED = 1 << 16  # elements of one array that are counted; extremes are looked for in all of them
 _LEAST_EXPONENT = -120  # a narrower bin could not be inverted in float32
 
 
@@ -25,7 +25,7 @@ class Histogram:
         counts: int64 [2 * SIDE].
         sums: float64 [2 * SIDE], the sum of the values in each bin.
         minimum, maximum: of all finite values; inf and -inf as long as there are none.
-        zeros: how many values are exactly zero.
+        zeros: how many of the values counted are exactly zero.
         nonfinite: how many are NaN or infinite; they are counted nowhere else.
     """
 
@@ -44,24 +44,14 @@ class Histogram:
 
     @property
     def total(self) -> int:
-        """Finite values seen."""
+        """Finite values counted."""
         return self.zeros if self.exponent is None else int(self.counts.sum())
 
     def add(self, values: Array) -> None:
-        """Counts all elements of a floating-point array."""
-        flat = np.asarray(values, np.float32).ravel()
-        for first in range(0, flat.size, _CHUNK):
-            self._add(flat[first : first + _CHUNK])
-
-    def points(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
-        """The mean of every bin that is not empty, ascending, and its count."""
-        if self.exponent is None:
-            return np.zeros(min(self.zeros, 1), np.float32), np.full(min(self.zeros, 1), self.zeros, np.float64)
-        used = np.flatnonzero(self.counts)
-        counts = self.counts[used].astype(np.float64)
-        return (self.sums[used] / counts).astype(np.float32), counts
-
-    def _add(self, x: Array) -> None:
+        """Takes in a floating-point array: its extremes, and up to COUNTED of its elements, evenly spread."""
+        x = np.asarray(values, np.float32).ravel()
+        if not x.size:
+            return
         low, high = x.min(), x.max()
         if not (np.isfinite(low) and np.isfinite(high)):
             finite = np.isfinite(x)
@@ -71,13 +61,25 @@ class Histogram:
                 return
             low, high = x.min(), x.max()
         self.minimum, self.maximum = min(self.minimum, float(low)), max(self.maximum, float(high))
+        step = -(-x.size // COUNTED) | 1  # odd, so that it does not fall in step with rows of even length
+        self._count(x[:: step if x.size > COUNTED else 1], float(max(-low, high)))
+
+    def points(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
+        """The mean of every bin that is not empty, ascending, and its count."""
+        if self.exponent is None:
+            return np.zeros(min(self.zeros, 1), np.float32), np.full(min(self.zeros, 1), self.zeros, np.float64)
+        used = np.flatnonzero(self.counts)
+        counts = self.counts[used].astype(np.float64)
+        return (self.sums[used] / counts).astype(np.float32), counts
+
+    def _count(self, x: Array, magnitude: float) -> None:
         zeros, before = int(x.size - np.count_nonzero(x)), self.zeros
         self.zeros += zeros
         if self.exponent is None:
-            if zeros == x.size:
+            if magnitude == 0:
                 return
             self.counts[SIDE] = before
-        self._reach(float(max(-low, high)))
+        self._reach(magnitude)
         index = np.floor(np.ldexp(x, -(self.exponent or 0))).astype(np.int32) + SIDE
         self.counts += np.bincount(index, minlength=2 * SIDE)
         self.sums += np.bincount(index, weights=x, minlength=2 * SIDE)

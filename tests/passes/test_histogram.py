@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tilewright.passes.histogram import SIDE, Histogram
+from tilewright.passes.histogram import COUNTED, SIDE, Histogram
 
 
 @given(scales=st.lists(st.floats(1e-9, 1e9), min_size=1, max_size=5), seed=st.integers(0, 9))
@@ -54,6 +54,19 @@ def test_extremes_of_float32() -> None:
     found.add(np.array([info.max, info.min], np.float32))
     assert found.total == 4
     assert found.maximum == info.max
+
+
+def test_of_a_large_array_a_part_is_counted_but_no_extreme_is_missed() -> None:
+    x = np.random.default_rng(0).standard_normal((1000, 512)).astype(np.float32)
+    found = Histogram()
+    for place in (3, 999):
+        x[place, 5], x[place, 7] = 40 + place, -50 - place
+        found.add(x)
+    assert (found.minimum, found.maximum) == (-1049, 1039)
+    assert COUNTED < found.total <= 2 * COUNTED
+    points, counts = found.points()
+    near = counts[np.abs(points) < 1].sum() / found.total
+    assert abs(near - 0.6827) < 0.005  # of a normal distribution; 3 standard errors of 100,000 samples
 
 
 def test_an_empty_array_changes_nothing() -> None:
