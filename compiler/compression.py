@@ -30,14 +30,26 @@ from tilewright.formats.packed import PackedWeight, pack
 from tilewright.formats.registry import Format, parse
 from tilewright.gate import measure
 from tilewright.passes import pivot as pivoting
+from tilewright.passes.allocate import Allocation, allocate, front, smallest
 from tilewright.passes.calibrate import collect
 from tilewright.passes.coring import Coring, Rule
 from tilewright.passes.coupling import couple
 from tilewright.passes.encode import Encode
 from tilewright.passes.quantize_activations import QuantizeActivations, observed
 from tilewright.passes.raise_opset import RaiseOpset
+from tilewright.passes.sensitivity import sensitivities
 from tilewright.passes.weights import Weight, all_weights, spaces_by_value
-from tilewright.recipe import DETECT, FLOAT, UNSTRUCTURED, Recipe, RecipeLike, Settings, format_of, load_recipe
+from tilewright.recipe import (
+    DETECT,
+    FLOAT,
+    UNSTRUCTURED,
+    Allocate,
+    Recipe,
+    RecipeLike,
+    Settings,
+    format_of,
+    load_recipe,
+)
 from tilewright.report import FrontPoint, PivotReport, Report
 from tilewright.report_layers import Notes, layers_of, onnx_file
 
@@ -126,7 +138,7 @@ def compress_graph(
     if feeds is not None and any(depth(node) for node in graph.graph):
         statistics = collect(graph, feeds, observed(graph, depth))
     done("calibrate")
-    chosen, front = _choose(graph, recipe, feeds, notes)
+    chosen, points = _choose(graph, recipe, feeds, notes)
     done("formats")
     encode = Encode(lambda weight: chosen.get(weight.value.name or ""))
     passes.run(graph, [encode])
@@ -142,7 +154,7 @@ def compress_graph(
         model=graph.graph.name or "",
         recipe=msgspec.to_builtins(recipe),
         layers=layers_of(graph, encode.layers, float_graph, feeds, notes),
-        front=front,
+        front=points,
         pivots=pivots,
     )
     report = report.with_file("onnx", *onnx_file(graph, report.layers))
@@ -252,13 +264,43 @@ def _choose(
         chosen[weight.value.name or ""] = packed
     if problems:
         raise DataError("weights cannot be encoded:\n" + "\n".join(f"  - {problem}" for problem in problems))
-    return chosen, ()
+    if recipe.allocate is None:
+        return chosen, ()
+    allocation, points = _allocate(graph, recipe, recipe.allocate, feeds)
+    return {**chosen, **allocation.packed}, points
+
+
+def _allocate(
+    graph: ir.Model, recipe: Recipe, budget: Allocate, feeds: samples.Calibration | None
+) -> tuple[Allocation, tuple[FrontPoint, ...]]:
+    """Formats within the budget, and the front that they were taken from."""
+
+    def candidates(weight: Weight) -> list[Format]:
+        settings = _settings(recipe, weight)
+        if not settings.allocated:
+            return []
+        layout = _structure(settings, weight)
+        return [format_of(spec, layout.spec if layout else "dense", settings.storage) for spec in budget.candidates]
+
+    table = sensitivities(graph, feeds, candidates)
+    if budget.max_error is not None:
+        made = smallest(table, budget.max_error)
+    else:
+        made = allocate(table, cost=budget.bytes, bits=budget.bits)
+    points = [FrontPoint(round(point.cost), point.error) for point in front(table)]
+    points.append(FrontPoint(round(made.cost), made.error, made.measured, chosen=True))
+    return made, tuple(sorted(points, key=lambda point: point.bytes))
+
+
+def _structure(settings: Settings, weight: Weight) -> Layout | None:
+    """The layout that a weight has after pruning, None if it is dense."""
+    return _layout(settings) if settings.prunes and weight.prunable else None
 
 
 def _format(recipe: Recipe, weight: Weight) -> Format | None:
     """The format that the recipe gives a weight by name, None for float."""
     settings = _settings(recipe, weight)
-    layout = _layout(settings) if settings.prunes and weight.prunable else None
-    if settings.codec == FLOAT and layout is None:
+    layout = _structure(settings, weight)
+    if settings.allocated or (settings.codec == FLOAT and layout is None):
         return None
     return format_of(settings.codec, layout.spec if layout is not None else "dense", settings.storage)

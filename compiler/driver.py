@@ -80,7 +80,7 @@ def compile(
         plan = pipeline.lower(mod, chosen, inputs, outputs, observe, packed)
     report = compressed.report if compressed is not None else uncompressed(graph)
     artifact = Artifact(plan, _metadata(graph, chosen, settings, report), graph=graph)
-    return replace(artifact, report=report)
+    return replace(artifact, report=report.with_file("artifact", *artifact_file(artifact, report.layers)))
 
 
 def _metadata(graph: ir.Model, target: Target, recipe: Recipe, report: Report) -> dict[str, Any]:

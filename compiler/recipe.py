@@ -76,6 +76,19 @@ DETECT = "detect"
 ACTIVATION_BITS = (0, 4, 5, 6, 7, 8, 9, 10, 11, 12, 16)
 
 
+# Steps of about half a bit where steps matter most.
+_CANDIDATES = (
+    "int2(group=32)",
+    "int3(group=128)",
+    "int3(group=32)",
+    "int4(group=128)",
+    "int4(group=32)",
+    "int5(group=64)",
+    "int6(group=64)",
+    "int8",
+)
+
+
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     pass
 
@@ -122,7 +135,7 @@ class Allocate(_Section, frozen=True):
     bits: float | None = None
     bytes: int | None = None
     max_error: float | None = None
-    candidates: tuple[str, ...] = tuple(f"int{bits}(group=64)" for bits in range(2, 9))
+    candidates: tuple[str, ...] = _CANDIDATES
 
 
 class Lowrank(_Section, frozen=True):
@@ -346,7 +359,13 @@ def _keys(message: str) -> str:
     if "unknown field" not in message:
         return ""
     path = message.partition("`$")[2].partition("`")[0].strip(".").partition("[")[0]
-    sections: dict[str, type[_Section]] = {"prune": Prune, "quantize": Quantize, "cluster": Cluster, "astc": Astc, "allocate": Allocate}
+    sections: dict[str, type[_Section]] = {
+        "prune": Prune,
+        "quantize": Quantize,
+        "cluster": Cluster,
+        "astc": Astc,
+        "allocate": Allocate,
+    }
     sections |= {"lowrank": Lowrank, "storage": Storage, "accuracy": Accuracy, "layer": Layer}
     fields = msgspec.structs.fields(sections.get(path, Recipe))
     return "; keys are: " + ", ".join(field.name for field in fields if field.name != "folder")

@@ -201,7 +201,8 @@ def histogram(before: npt.ArrayLike, after: npt.ArrayLike) -> Histogram:
 
 def tables(report: Report) -> list[Table]:
     """The report for a terminal: layers, then the file."""
-    layers = Table(title=f"{report.model or 'model'}: {len(report.layers)} weights")
+    title = f"{report.model or 'model'}: {len(report.layers)} weights, {report.bytes_before:,} bytes as float32"
+    layers = Table(title=title)
     layers.add_column("layer", overflow="fold")
     words = [len(word) for layer in report.layers for word in layer.format.split()]
     layers.add_column("format", min_width=max(words, default=0))  # wraps between its parts
@@ -223,9 +224,7 @@ def tables(report: Report) -> list[Table]:
             *[layer.note] * noted,
         )
     layers.add_section()
-    layers.add_row(
-        "all weights", f"{report.bytes_before:,} as float", "", f"{report.bits_per_weight:.2f}", f"{report.bytes:,}"
-    )
+    layers.add_row("all weights", "", "", f"{report.bits_per_weight:.2f}", f"{report.bytes:,}")
     made = [layers]
     if report.file:
         what = {"onnx": "ONNX file", "artifact": "artifact"}.get(report.kind, report.kind)

@@ -20,6 +20,7 @@ from tilewright.progress import Phases
 
 if TYPE_CHECKING:
     from tilewright.artifact import Artifact
+    from tilewright.report import Report
     from tilewright.verify import Difference, Verification
 
 
@@ -84,8 +85,17 @@ def execute(args: argparse.Namespace, out: Console, err: Console) -> int:
     if args.json:
         print(json.dumps(summary, indent=2))
     else:
+        if recipe.compresses:
+            _show_report(artifact.report, out)
         _show_summary(summary, out)
     return 0
+
+
+def _show_report(report: Report, out: Console) -> None:
+    from tilewright.report import tables
+
+    for table in tables(report):
+        out.print(table)
 
 
 def _summary(path: Path, artifact: Artifact, phases: Phases, verification: Verification | None) -> dict[str, Any]:
@@ -99,6 +109,7 @@ def _summary(path: Path, artifact: Artifact, phases: Phases, verification: Verif
         "code_bytes": sum(len(image.data) for module in plan.modules for image in module.images),
         "arena_bytes": plan.arena_bytes,
         "launches": len(plan.launches),
+        "report": artifact.report.to_json() if artifact.report is not None else None,
         "seconds": {name: round(seconds, 3) for name, seconds in phases.seconds.items()},
         "verified": [dataclasses.asdict(item) for item in verification.outputs] if verification else None,
     }
