@@ -45,15 +45,17 @@ def test_a_planted_block_structure_is_found(bh: int, bw: int, kept: int, seed: i
         assert found.layout.bh * found.layout.bw >= bh * bw
 
 
-def test_sides_that_blocks_do_not_divide() -> None:
+def test_padding_counts() -> None:
+    """13 rows are 16 in blocks of four, 14 in blocks of two: the smaller block may be the better one."""
     weight = matrix(13, 51)
-    for layout in (BlockSparse(4, 8), BlockSparse(8, 4)):
-        pruned = np.where(layout.prune(weight, 0.3), weight, np.float32(0))
+    for planted in (BlockSparse(4, 8), BlockSparse(8, 4)):
+        pruned = np.where(planted.prune(weight, 0.3), weight, np.float32(0))
+        sizes = {}
+        for layout in (planted, detect(pruned).layout):
+            packed = pack(pruned, f"{layout.spec} int8(per=tensor)")
+            sizes[layout.spec] = packed.nbytes - packed.sizes["scales"]
         found = detect(pruned)
-        assert found.layout == layout
-        assert found.nbytes == sum(
-            size for role, size in pack(pruned, f"{layout.spec} int8(per=tensor)").sizes.items() if role != "scales"
-        )
+        assert found.nbytes == sizes[found.layout.spec] == min(sizes.values())
 
 
 def test_two_of_four() -> None:
