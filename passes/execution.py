@@ -24,7 +24,7 @@ def runner(model: ir.Model, names: Sequence[str] | None = None) -> Callable[[Fee
     Args:
         model: left unchanged.
         names: the values to compute, anywhere in the main graph; the model's outputs if None. Nodes that contribute to
-            none of them are not run.
+            none of them are not run, and inputs that none of them depends on need not be fed.
 
     Raises:
         ModelError: onnxruntime cannot load the model; the function raises it where it cannot run it.
@@ -38,6 +38,7 @@ def runner(model: ir.Model, names: Sequence[str] | None = None) -> Callable[[Fee
     if names is not None:
         del proto.graph.output[:]
         proto.graph.output.extend(_information(model, name) for name in wanted if name not in direct)
+        _prune(proto.graph)
     fetched = [output.name for output in proto.graph.output]
     options = ort.SessionOptions()
     options.log_severity_level = 3
@@ -60,6 +61,34 @@ def runner(model: ir.Model, names: Sequence[str] | None = None) -> Callable[[Fee
         return {name: found[name] for name in wanted}
 
     return run
+
+
+def _prune(graph: onnx.GraphProto) -> None:
+    """Removes nodes, constants and inputs that no output depends on."""
+    needed = {output.name for output in graph.output}
+    kept = []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            kept.append(node)
+            needed.update(_reads(node))
+    for field, items in (
+        (graph.node, kept[::-1]),
+        (graph.initializer, [tensor for tensor in graph.initializer if tensor.name in needed]),
+        (graph.input, [value for value in graph.input if value.name in needed]),
+    ):
+        del field[:]
+        field.extend(items)
+
+
+def _reads(node: onnx.NodeProto) -> set[str]:
+    """Names that a node reads, its subgraphs included."""
+    names = set(node.input)
+    for attribute in node.attribute:
+        for graph in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
+            for inner in graph.node:
+                names |= _reads(inner)
+            names.update(output.name for output in graph.output)
+    return names
 
 
 def _information(model: ir.Model, name: str) -> onnx.ValueInfoProto:

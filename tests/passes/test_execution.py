@@ -23,6 +23,20 @@ def test_outputs_inner_values_and_inputs() -> None:
     assert runner(model, ["x"])(X)["x"].tolist() == [1, -2]
 
 
+def test_only_what_contributes_is_run() -> None:
+    model = parse(
+        """g (float[2] x, bool c) => (float[2] y) <float[2] w = {3, 4}> {
+            d = Neg(w)  z = Abs(x)
+            y = If(c) <then_branch = t () => (float[2] p) { p = Neg(z) },
+                       else_branch = e () => (float[2] q) { q = Mul(z, w) }>
+        }"""
+    )
+    assert runner(model, ["d"])({})["d"].tolist() == [-3, -4]
+    found = runner(model, ["y"])({"x": X["x"], "c": np.array(False)})
+    assert found["y"].tolist() == [3, 8]  # z and w are read by a branch alone
+    assert len(model.graph) == 3
+
+
 def test_errors_are_ours() -> None:
     with pytest.raises(ModelError, match="no value 'w'"):
         runner(parse(GRAPH), ["w"])
