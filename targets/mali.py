@@ -21,6 +21,8 @@ _IDS = {
     "(convert_int(get_group_id({})))": "group_{}",
 }
 
+_HALF_POINTER = re.compile(r"\bhalf\* restrict (\w+)")
+
 # TVM has no OpenCL names for these and writes C's, with an f for single precision.
 _C_NAMES = re.compile(r"\b(a?(?:sin|cos|tan)h?|erf|log1p|expm1|hypot|nextafter|ldexp|copysign)f\(")
 
@@ -58,6 +60,11 @@ class Mali(GpuTarget):
             param if written else param.replace("__global ", "__global const ", 1)
             for param, written in zip(kernel.params, kernel.written, strict=True)
         )
+        floats = body
+        for name in _HALF_POINTER.findall(params):
+            floats = _load_as_float(floats, name)
+        if not _computes_halves(f"{params} {floats}"):
+            body = floats
         size = ", ".join(map(str, kernel.block))
         head = f"__kernel __attribute__((reqd_work_group_size({size})))\nvoid {kernel.name}({params})"
         return f"{head} {{\n{''.join(ids)}{body}}}\n"
@@ -70,10 +77,38 @@ class Mali(GpuTarget):
 
 def extensions(kernels: str) -> tuple[str, ...]:
     """The OpenCL extensions that these kernels need; the runtime refuses a device that lacks one."""
-    return tuple(
-        extension
-        for word, extension in (("half", "cl_khr_fp16"), ("double", "cl_khr_fp64"))
-        if re.search(rf"\b(convert_)?{word}\d*\b", kernels)
+    found = []
+    if any(_computes_halves(kernel) for kernel in kernels.split("__kernel ")):
+        found.append("cl_khr_fp16")
+    if re.search(r"\b(convert_)?double\d*\b", kernels):
+        found.append("cl_khr_fp64")
+    return tuple(found)
+
+
+def _load_as_float(body: str, name: str) -> str:
+    """Loads of a half that is converted at once, by the function that OpenCL has for them without cl_khr_fp16."""
+    start, parts = f"convert_float({name}[", []
+    while (at := body.find(start)) >= 0:
+        end, depth = at + len(start), 1
+        while depth:
+            depth += {"[": 1, "]": -1}.get(body[end], 0)
+            end += 1
+        if body[end] == ")":
+            parts += [body[:at], f"vload_half({body[at + len(start) : end - 1]}, {name})"]
+            end += 1
+        else:  # an expression that begins with the load
+            parts.append(body[:end])
+        body = body[end:]
+    return "".join([*parts, body])
+
+
+def _computes_halves(kernel: str) -> bool:
+    """Whether a kernel has halves other than those that ``vload_half`` reads."""
+    rest = re.sub(r"\bhalf\*", "", kernel)
+    if re.search(r"\b(convert_)?half\d*\b", rest):
+        return True
+    return any(
+        re.search(rf"\b{name}(?:\[| \+)|\bvload\d+\(\w+, {name}\b", rest) for name in _HALF_POINTER.findall(kernel)
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper
 
 import tilewright
 from tests.conftest import Golden
@@ -23,7 +24,9 @@ from tilewright.artifact import Artifact
 from tilewright.plan import BufferKind, Plan
 from tilewright.runtime import Session
 from tilewright.targets import device_facts, device_names, resolve
+from tilewright.targets.mali import _load_as_float
 
+FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 MALIS = [name for name in device_names() if name.split("-")[0] == "mali"]
 
 
@@ -41,6 +44,7 @@ def widened(artifact: Artifact) -> Artifact:
     plan = artifact.plan
     text = re.sub(r"#pragma OPENCL EXTENSION cl_khr_fp16.*\n", "", source(plan))
     text = re.sub(r"\bconvert_half(\d*)\b", r"convert_float\1", re.sub(r"\bhalf(\d*)\b", r"float\1", text))
+    text = "#define vload_half(i, p) ((p)[i])\n" + text
     buffers = []
     for buffer in plan.buffers:
         data = buffer.data.astype("float32") if buffer.data is not None and buffer.dtype == "float16" else buffer.data
@@ -196,3 +200,35 @@ def test_extensions_are_demanded_of_the_device() -> None:
     for precision, wanted in (("fp32", ()), ("fp16", ("cl_khr_fp16",))):
         ((image,),) = (module.images for module in compiled(small_cnn(), precision=precision).plan.modules)
         assert image.features == wanted
+
+
+def test_stored_halves_need_no_extension() -> None:
+    """All halves there are, through a kernel that only widens them: no cl_khr_fp16, and no bit is lost."""
+    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    wide = halves[np.isfinite(halves)].reshape(1, -1)
+    nodes = [
+        helper.make_node("Cast", ["w"], ["f"], to=FLOAT),
+        helper.make_node("Mul", ["x", "f"], ["y"]),
+    ]
+    size = wide.shape[1]
+    model = make_model(nodes, {"x": (FLOAT, [1, size]), "w": (HALF, [1, size])}, {"y": (FLOAT, [1, size])}, {})
+    artifact = compiled(model)
+    ((image,),) = (module.images for module in artifact.plan.modules)
+    assert image.features == ()
+    assert "vload_half(" in source(artifact.plan)
+    needs_opencl()
+    with Session(artifact.to_bytes()) as session:
+        got = session.run({"x": np.ones((1, size), np.float32), "w": wide})["y"]
+    np.testing.assert_array_equal(got, wide.astype(np.float32))
+
+
+def test_only_loads_that_are_widened_at_once_are_rewritten() -> None:
+    rewritten = {
+        "a = convert_float(p[(i + q[(j)])]);": "a = vload_half((i + q[(j)]), p);",
+        "a = convert_float(p[i] * p[j]);": "a = convert_float(p[i] * p[j]);",
+        "a = convert_float(pp[i]) + convert_float(p[0]) + convert_float(p[1]);": (
+            "a = convert_float(pp[i]) + vload_half(0, p) + vload_half(1, p);"
+        ),
+    }
+    for before, after in rewritten.items():
+        assert _load_as_float(before, "p") == after
