@@ -1,0 +1,44 @@
+"""What the documents show works as it stands there."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from tilewright.formats.registry import parse
+from tilewright.recipe import PRESETS, load_recipe
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+TEXT = (Path(__file__).parent.parent / "docs" / "recipes.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.split()[0])
+def test_recipes_in_the_guide_are_recipes(block: str) -> None:
+    load_recipe(tomllib.loads(block))
+
+
+def test_the_guide_has_every_section_and_preset() -> None:
+    sections = set(re.findall(r"^\[+(\w+)\]+", "\n".join(BLOCKS), re.MULTILINE))
+    assert sections == {"prune", "quantize", "cluster", "astc", "allocate", "lowrank", "storage", "layer", "accuracy"}
+    named = set(re.findall(r"`([\w-]+)`", TEXT.partition("## Presets")[2].partition("## Keys")[0]))
+    assert set(PRESETS) <= named | {"mixed"}
+
+
+def test_codecs_and_layouts_in_the_guide_exist() -> None:
+    table = TEXT.partition("## Codecs and layouts")[2].partition("##")[0]
+    specs = [
+        spec
+        for spec in re.findall(r"^\| `([^`]+)`", table, re.MULTILINE)
+        if not {"k", "bh"} & set(re.findall(r"\w+", spec))
+    ]
+    assert len(specs) >= 5
+    for spec in specs:
+        parse(spec)
