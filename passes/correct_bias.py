@@ -196,8 +196,8 @@ def _shift(graph: ir.Graph, node: ir.Node, change: Array) -> None:
     if len(node.inputs) <= place:
         node.resize_inputs(place + 1)
     node.replace_input_with(place, _constant(graph, name, array))
-    if old is not None and not old.uses() and old.name in graph.initializers:
-        del graph.initializers[old.name]
+    if old is not None and not old.uses():
+        graph.initializers.pop(old.name or "", None)
     return None
 
 
