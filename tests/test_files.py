@@ -14,7 +14,8 @@ from tilewright.files import replace_file
 
 def test_a_file_is_made_of_its_chunks_and_replaces_an_old_one(tmp_path: Path) -> None:
     goal = tmp_path / "page.html"
-    for chunks in ([b"old"], [b"new ", memoryview(b"and longer")]):
+    cases: list[list[bytes | memoryview]] = [[b"old"], [b"new ", memoryview(b"and longer")]]
+    for chunks in cases:
         replace_file(goal, chunks, "the page")
         assert goal.read_bytes() == b"".join(chunks)
     assert [entry.name for entry in tmp_path.iterdir()] == ["page.html"]

@@ -6,11 +6,12 @@ Sizes are decimal (1 kB is 1,000 bytes); exact bytes stand in the tables.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from tilewright import __version__
 from tilewright.files import replace_file
-from tilewright.report import GateReport, PivotReport, Report
+from tilewright.report import FrontPoint, GateReport, PivotReport, Report
 from tilewright.report_html import charts, weights
 from tilewright.report_html.elements import ARROW, cell, details, legend, name, numbers, section, swatch, table
 from tilewright.report_html.figures import counted, number, ratio, share, size, toml
@@ -104,7 +105,7 @@ def _notes(report: Report) -> Markup:
 
 
 def _front(report: Report) -> Markup:
-    points = sorted(report.front, key=lambda point: point.bytes)
+    points = _thinned(sorted(report.front, key=lambda point: point.bytes))
     if not points:
         return Markup()
     rows = [
@@ -129,8 +130,18 @@ def _front(report: Report) -> Markup:
         tag("div", charts.front(known, width, height), class_=kind)
         for kind, width, height in (("wide", 1000, 340), ("narrow", 360, 280))
     )
-    unfolding = details(f"Figures of {counted(len(points), 'choice')}", figures)
+    unfolding = details(f"Figures of {len(points):,} of {counted(len(report.front), 'choice')}", figures)
     return section("Size and error", lead, legend(*entries), tag("div", *drawn, class_="front"), unfolding)
+
+
+def _thinned(points: Sequence[FrontPoint]) -> list[FrontPoint]:
+    """Some 200 points, as many as a reader can tell apart; all that are measured or chosen."""
+    every = max(1, len(points) // 200)
+    return [
+        point
+        for place, point in enumerate(points)
+        if place % every == 0 or place == len(points) - 1 or point.chosen or point.measured is not None
+    ]
 
 
 def _pivots(report: Report) -> Markup:

@@ -17,6 +17,7 @@ Scale = Callable[[float], float]
 """From a value to a coordinate."""
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 20, 30, 46  # margins of the front
+_DOTS = 80  # points of a curve that are marked; more would hide it
 _DECADES_APART = 1.3  # errors that span more than this many decades are drawn on a logarithmic axis
 
 
@@ -154,14 +155,27 @@ def front(points: Sequence[FrontPoint], width: int, height: int) -> Markup:
             tag("line", x1=at, x2=at, y1=_TOP - 8, y2=bottom, class_="drop"),
             tag("text", caption, x=at, y=_TOP - 14, text_anchor=anchor, class_="strong"),
         ]
-    path = "L".join(f"{x(point.bytes):.1f} {y(point.error):.1f}" for point in points)
+    curve = _lower_envelope(points)
+    path = "L".join(f"{x(point.bytes):.1f} {y(point.error):.1f}" for point in curve)
     shapes.append(tag("path", d=f"M{path}", class_="predicted"))
-    shapes += [_dot(x(p.bytes), y(p.error), p, "predicted", p.error, 2.5) for p in points]
+    dotted = points if len(points) <= _DOTS else chosen
+    shapes += [_dot(x(p.bytes), y(p.error), p, "predicted", p.error, 2.5) for p in dotted]
     shapes += [_dot(x(p.bytes), y(error), p, "measured", error, 4) for p, error in measured]
     shapes += [tag("circle", cx=x(p.bytes), cy=y(p.error), r=8, class_="chosen") for p in chosen]
     label = f"Error over size for {len(points)} choices of formats, {len(measured)} of them measured; figures below"
     view = {"viewBox": f"0 0 {width} {height}"}
     return tag("svg", *shapes, role="img", aria_label=label, **view)
+
+
+def _lower_envelope(points: Sequence[FrontPoint]) -> list[FrontPoint]:
+    """Points that no smaller one equals or beats; a choice may lie above them, since it is made by what is measured."""
+    least = math.inf
+    curve = []
+    for point in points:
+        if point.error < least:
+            curve.append(point)
+            least = point.error
+    return curve
 
 
 def _dot(x: float, y: float, point: FrontPoint, kind: str, error: float, radius: float) -> Markup:

@@ -9,7 +9,7 @@ STYLE = Markup("""
   color-scheme: light dark;
   --page: #f6f6f4; --card: #fff; --ink: #1b1b1a; --dim: #5f5e5a; --line: #e2e1dc; --axis: #b9b8b2;
   --before: #c9c8c2; --accent: #2a6fcf; --second: #d9541e; --good: #137333; --bad: #b3261e;
-  --c0: #2a78d6; --c1: #e0662f; --c2: #189a6c; --c3: #c98f00; --c4: #d55f92; --c5: #4f7d00; --c6: #6450c8;
+  --c0: #2a78d6; --c1: #e0662f; --c2: #189a6c; --c3: #b98200; --c4: #d55f92; --c5: #4f7d00; --c6: #6450c8;
   --rest: #8b8a84;
 }
 @media (prefers-color-scheme: dark) {
