@@ -23,35 +23,23 @@ import onnx_ir as ir
 
 from tilewright import calibration as samples
 from tilewright import passes
-from tilewright.errors import AccuracyError, DataError, UsageError
-from tilewright.formats.base import Layout
+from tilewright.choice import choose, layout_of, settings_of, weights_in
+from tilewright.errors import AccuracyError, UsageError
 from tilewright.formats.layouts.block_sparse import BlockSparse
-from tilewright.formats.packed import PackedWeight, pack
-from tilewright.formats.registry import Format, parse
 from tilewright.gate import measure
+from tilewright.passes import coring, lowrank
 from tilewright.passes import pivot as pivoting
-from tilewright.passes.allocate import Allocation, allocate, front, smallest
 from tilewright.passes.calibrate import collect
-from tilewright.passes.coring import Coring, Rule
-from tilewright.passes.coupling import couple
+from tilewright.passes.correct_bias import CorrectBias
 from tilewright.passes.encode import Encode
+from tilewright.passes.equalize import Equalize
+from tilewright.passes.masks import Masks, load_masks
 from tilewright.passes.quantize_activations import QuantizeActivations, observed
 from tilewright.passes.raise_opset import RaiseOpset
-from tilewright.passes.sensitivity import sensitivities
-from tilewright.passes.weights import Weight, all_weights, spaces_by_value
-from tilewright.recipe import (
-    DETECT,
-    FLOAT,
-    UNSTRUCTURED,
-    Allocate,
-    Recipe,
-    RecipeLike,
-    Settings,
-    format_of,
-    load_recipe,
-)
-from tilewright.report import FrontPoint, PivotReport, Report
-from tilewright.report_layers import Notes, layers_of, onnx_file
+from tilewright.passes.weights import Weight
+from tilewright.recipe import Recipe, RecipeLike, load_recipe
+from tilewright.report import PivotReport, Report
+from tilewright.report_layers import Notes, layers_of, onnx_file, output_errors
 
 PHASES = ("read", "prune", "calibrate", "formats", "encode", "activations", "measure")
 
@@ -129,8 +117,12 @@ def compress_graph(
 
     done("read")
     original, notes = graph.clone(), Notes()
+    _mask(graph, recipe, notes)
     pivots = _pivot(graph, recipe)
+    _equalize(graph, recipe)
     float_graph = graph.clone()  # the same function; channels are where they are in the result
+    _split(graph, recipe, notes)
+    split_graph = graph.clone()
     _core(graph, recipe)
     done("prune")
     statistics = None
@@ -138,10 +130,12 @@ def compress_graph(
     if feeds is not None and any(depth(node) for node in graph.graph):
         statistics = collect(graph, feeds, observed(graph, depth))
     done("calibrate")
-    chosen, points = _choose(graph, recipe, feeds, notes)
+    chosen, points = choose(graph, recipe, feeds, notes)
     done("formats")
     encode = Encode(lambda weight: chosen.get(weight.value.name or ""))
     passes.run(graph, [encode])
+    if feeds is not None and recipe.quantize is not None and recipe.quantize.correct_bias:
+        passes.run(graph, [CorrectBias(split_graph, feeds)])
     done("encode")
     if statistics is not None and recipe.quantize is not None:
         quantize = QuantizeActivations(depth, statistics, recipe.quantize.method, recipe.quantize.percentile)
@@ -153,15 +147,14 @@ def compress_graph(
     report = Report(
         model=graph.graph.name or "",
         recipe=msgspec.to_builtins(recipe),
-        layers=layers_of(graph, encode.layers, float_graph, feeds, notes),
+        layers=layers_of(graph, encode.layers, split_graph, notes, output_errors(graph, float_graph, feeds)),
         front=points,
         pivots=pivots,
     )
     report = report.with_file("onnx", *onnx_file(graph, report.layers))
     if recipe.accuracy is not None:
-        report = replace(
-            report, gate=measure(original, graph, recipe.path(recipe.accuracy.data), recipe.accuracy.max_drop)
-        )
+        data = recipe.path(recipe.accuracy.data)
+        report = replace(report, gate=measure(original, graph, data, recipe.accuracy.max_drop))
     done("measure")
     if report.gate is not None and not report.gate.holds:
         raise AccuracyError(report.gate.complaint)
@@ -188,17 +181,14 @@ def _need_calibration(recipe: Recipe, calibration: samples.Source | None) -> Non
         )
 
 
-def _settings(recipe: Recipe, weight: Weight) -> Settings:
-    return recipe.settings(weight.layer, weight.kind)
-
-
-def _weights(graph: ir.Model) -> list[Weight]:
-    return list(all_weights(graph.graph, spaces_by_value(couple(graph.graph))))
-
-
-def _layout(settings: Settings) -> Layout | None:
-    """The structure that pruning shall give, None for none."""
-    return None if settings.layout in (UNSTRUCTURED, DETECT) else parse(settings.layout).layout
+def _mask(graph: ir.Model, recipe: Recipe, notes: Notes) -> None:
+    if recipe.prune is None or recipe.prune.masks is None:
+        return
+    step = Masks(load_masks(recipe.path(recipe.prune.masks)))
+    passes.run(graph, [step])
+    for layer in step.layers:
+        if layer.masked:
+            notes.add(layer.layer, f"masked: {layer.structure.density:.1%} of the weights are left")
 
 
 def _pivot(graph: ir.Model, recipe: Recipe) -> tuple[PivotReport, ...]:
@@ -206,8 +196,8 @@ def _pivot(graph: ir.Model, recipe: Recipe) -> tuple[PivotReport, ...]:
         return ()
 
     def blocks(weight: Weight) -> pivoting.Blocks | None:
-        settings = _settings(recipe, weight)
-        layout = _layout(settings)
+        settings = settings_of(recipe, weight)
+        layout = layout_of(settings)
         if settings.density is None or not settings.prunes or not isinstance(layout, BlockSparse):
             return None
         return pivoting.Blocks(layout.bh, layout.bw, settings.density)
@@ -220,87 +210,40 @@ def _pivot(graph: ir.Model, recipe: Recipe) -> tuple[PivotReport, ...]:
     )
 
 
+def _equalize(graph: ir.Model, recipe: Recipe) -> None:
+    if recipe.quantize is not None and recipe.quantize.equalize:
+        passes.run(graph, [Equalize()])
+
+
+def _split(graph: ir.Model, recipe: Recipe, notes: Notes) -> None:
+    wanted = recipe.lowrank
+    if wanted is None:
+        return
+    rule = lowrank.Rule(wanted.rank, wanted.energy, residual=wanted.residual is not None)
+    step = lowrank.Lowrank(lambda weight: rule if weight.prunable else None)
+    passes.run(graph, [step])
+    for layer in step.layers:
+        if layer.rank:
+            notes.add(layer.layer, f"rank {layer.rank}: {layer.energy:.1%} of the energy of {layer.before:,} weights")
+        else:
+            notes.add(layer.layer, f"not split: {layer.reason}")
+
+
 def _core(graph: ir.Model, recipe: Recipe) -> None:
-    def rule(weight: Weight) -> Rule | None:
-        settings = _settings(recipe, weight)
-        if not settings.prunes:
-            return None
-        return Rule(settings.density, settings.threshold, _layout(settings))
+    def rule(weight: Weight) -> coring.Rule | None:
+        settings = settings_of(recipe, weight)
+        return coring.Rule(settings.density, settings.threshold, layout_of(settings)) if settings.prunes else None
 
     scope = recipe.prune.scope if recipe.prune is not None else "layer"
-    passes.run(graph, [Coring(rule, scope)])
+    passes.run(graph, [coring.Coring(rule, scope)])
 
 
 def _depths(graph: ir.Model, recipe: Recipe) -> Callable[[ir.Node], int | None]:
     """The depth of the activations that a node reads, None for float."""
-    kinds = {weight.layer: weight.kind for weight in _weights(graph)}
+    kinds = {weight.layer: weight.kind for weight in weights_in(graph)}
 
     def depth(node: ir.Node) -> int | None:
         name = node.name or ""
         return recipe.settings(name, kinds.get(name)).activations or None
 
     return depth
-
-
-def _choose(
-    graph: ir.Model, recipe: Recipe, feeds: samples.Calibration | None, notes: Notes
-) -> tuple[dict[str, PackedWeight], tuple[FrontPoint, ...]]:
-    """What every weight is packed to, by name; weights that stay float are missing."""
-    chosen: dict[str, PackedWeight] = {}
-    problems: list[str] = []
-    for weight in _weights(graph):
-        form = _format(recipe, weight)
-        if form is None:
-            continue
-        try:
-            packed = pack(weight.matrix, form)
-        except DataError as error:
-            problems.append(f"{weight.layer}: {error}")
-            continue
-        before = 4 * packed.shape[0] * packed.shape[1]
-        if packed.nbytes >= before:
-            notes.add(weight.layer, f"stays float: {form.codec.spec} would take {packed.nbytes:,} of {before:,} bytes")
-            continue
-        chosen[weight.value.name or ""] = packed
-    if problems:
-        raise DataError("weights cannot be encoded:\n" + "\n".join(f"  - {problem}" for problem in problems))
-    if recipe.allocate is None:
-        return chosen, ()
-    allocation, points = _allocate(graph, recipe, recipe.allocate, feeds)
-    return {**chosen, **allocation.packed}, points
-
-
-def _allocate(
-    graph: ir.Model, recipe: Recipe, budget: Allocate, feeds: samples.Calibration | None
-) -> tuple[Allocation, tuple[FrontPoint, ...]]:
-    """Formats within the budget, and the front that they were taken from."""
-
-    def candidates(weight: Weight) -> list[Format]:
-        settings = _settings(recipe, weight)
-        if not settings.allocated:
-            return []
-        layout = _structure(settings, weight)
-        return [format_of(spec, layout.spec if layout else "dense", settings.storage) for spec in budget.candidates]
-
-    table = sensitivities(graph, feeds, candidates)
-    if budget.max_error is not None:
-        made = smallest(table, budget.max_error)
-    else:
-        made = allocate(table, cost=budget.bytes, bits=budget.bits)
-    points = [FrontPoint(round(point.cost), point.error) for point in front(table)]
-    points.append(FrontPoint(round(made.cost), made.error, made.measured, chosen=True))
-    return made, tuple(sorted(points, key=lambda point: point.bytes))
-
-
-def _structure(settings: Settings, weight: Weight) -> Layout | None:
-    """The layout that a weight has after pruning, None if it is dense."""
-    return _layout(settings) if settings.prunes and weight.prunable else None
-
-
-def _format(recipe: Recipe, weight: Weight) -> Format | None:
-    """The format that the recipe gives a weight by name, None for float."""
-    settings = _settings(recipe, weight)
-    layout = _structure(settings, weight)
-    if settings.allocated or (settings.codec == FLOAT and layout is None):
-        return None
-    return format_of(settings.codec, layout.spec if layout is not None else "dense", settings.storage)

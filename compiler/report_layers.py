@@ -43,18 +43,17 @@ def layers_of(
     graph: ir.Model,
     encoded: Sequence[EncodedLayer],
     float_graph: ir.Model,
-    feeds: Iterable[Feed] | None,
     notes: Notes,
+    errors: Mapping[str, float],
 ) -> tuple[LayerReport, ...]:
     """Rows for all weights of ``float_graph``, in its order.
 
     Args:
         graph: the compressed graph; weights and layers have the names of ``float_graph``.
-        feeds: for the errors of the layers' outputs; None leaves them out.
+        errors: of the layers' outputs, by layer name.
     """
     packed = {layer.weight: layer.packed for layer in encoded}
     nodes = {str(node.outputs[0].name): (node, unpacking) for node, unpacking in unpackings(graph.graph)}
-    errors = _output_errors(graph, float_graph, feeds) if feeds is not None else {}
     rows = []
     for weight in all_weights(float_graph.graph, spaces_by_value(couple(float_graph.graph))):
         name = weight.value.name or ""
@@ -119,8 +118,13 @@ def _compared(row: LayerReport, before: Array, after: Array) -> LayerReport:
     return replace(row, kept=kept_magnitude(old, new != 0), snr=snr_db(old, new), histogram=histogram(before, after))
 
 
-def _output_errors(graph: ir.Model, float_graph: ir.Model, feeds: Iterable[Feed]) -> dict[str, float]:
-    """Relative L2 error of what every layer with a weight computes, by layer name."""
+def output_errors(graph: ir.Model, float_graph: ir.Model, feeds: Iterable[Feed] | None) -> dict[str, float]:
+    """Relative L2 error of what every layer with a weight computes, by layer name; the worst of a few feeds.
+
+    Empty without feeds. A layer that is computed by other nodes now is left out.
+    """
+    if feeds is None:
+        return {}
     names = {node.name: node.outputs[0].name for node in float_graph.graph if node.outputs}
     now = {node.name: node.outputs[0].name for node in graph.graph if node.outputs}
     layers = {
@@ -149,7 +153,7 @@ def _as_is(graph: ir.Model) -> tuple[LayerReport, ...]:
     """Rows of encoded weights, then of the others; what they were before encoding is not known."""
     rows = []
     for node, unpacking in unpackings(graph.graph):
-        user = node.outputs[0].uses()[0].node
+        user = next(use.node for use in node.outputs[0].uses())
         form = unpacking.format
         rows.append(
             LayerReport(

@@ -160,3 +160,37 @@ def test_the_gate(tmp_path: Path) -> None:
     assert done.report.gate.samples == 40
     with pytest.raises(AccuracyError, match=r"fell from 100\.00% to .* on 40 samples"):
         compressed({"prune": {"density": 0.01}, **recipe})
+
+
+def test_masks_are_applied_and_their_structure_is_found(tmp_path: Path) -> None:
+    w2 = next(tensor for tensor in network().graph.initializer if tensor.name == "w2")
+    mask = np.zeros(w2.dims, bool)
+    mask[::2] = True  # whole output channels: blocks of one row
+    np.savez(tmp_path / "masks.npz", w2=mask)
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('[prune]\nmasks = "masks.npz"\nlayout = "detect"\n[quantize]\nweights = "int8"\n')
+    layers = {layer.weight: layer for layer in compressed(recipe).report.layers}
+    assert layers["w2"].note == "masked: 50.0% of the weights are left"
+    assert all("masked" not in layer.note for name, layer in layers.items() if name != "w2")
+    dense = {layer.weight: layer for layer in compressed("weights8").report.layers}
+    assert layers["w2"].bytes <= dense["w2"].bytes
+
+
+def test_masks_of_another_shape_are_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "masks.npz", w2=np.ones((2, 2), bool), nowhere=np.ones(3, bool))
+    with pytest.raises(DataError, match=r"(?s)w2.*nowhere|nowhere.*w2"):
+        compressed({"prune": {"masks": str(tmp_path / "masks.npz")}})
+
+
+def test_low_rank_with_a_residual() -> None:
+    recipe = {"lowrank": {"rank": 2, "residual": "int8"}, "quantize": {"weights": "f16"}}
+    done = compressed(recipe)
+    formats = {layer.layer: layer.format for layer in done.report.layers}
+    split = [layer.layer for layer in done.report.layers if layer.note.startswith("rank 2")]
+    assert split
+    assert all(formats[f"{layer}/down"] == "f16" and formats[f"{layer}/residual"] == "int8" for layer in split)
+    x = samples(1, 9)["x"]
+    # The residual makes up for the rank; int8 leaves 2^-8 of it, and six layers add up: 5 % as for int8 above.
+    assert relative_l2(outputs(done.model, x), outputs(network(), x)) < 0.05
+    without = compressed({"lowrank": {"rank": 2}}).model
+    assert relative_l2(outputs(without, x), outputs(network(), x)) > 0.1
