@@ -24,6 +24,7 @@ from tilewright.passes.sensitivity import Sensitivities, sensitivities
 MNIST = Path(__file__).resolve().parents[2] / "examples" / "mnist"
 DEPTHS = range(2, 9)
 FORMATS = [parse(f"int{bits}") for bits in DEPTHS]
+GROUPED = [*FORMATS, *(parse(f"int{bits}(group=32)") for bits in (2, 3, 4))]
 
 
 @functools.cache
@@ -73,6 +74,20 @@ def test_mixed_depth_is_never_worse_where_one_weight_is_nearly_all(bits: int) ->
     assert made.measured is not None
     assert made.measured <= table().joint(uniform(bits))
     assert made.cost <= cost(uniform(bits))
+
+
+@pytest.mark.parametrize("bits", [3, 4, 5])
+def test_with_groups_to_choose_from_mixed_formats_beat_uniform_depth_there_too(bits: int) -> None:
+    """Held-out errors fall to less than half: with groups the large weight can give up a bit, and others gain it."""
+    made = allocate(grouped(0), cost=cost(uniform(bits)), evaluations=4)
+    chosen = [[form.spec for form in GROUPED].index(layer.spec) for layer in made.layers]
+    assert made.cost <= cost(uniform(bits))
+    assert grouped(250).joint(chosen) < 0.5 * grouped(250).joint(uniform(bits))
+
+
+@functools.cache
+def grouped(start: int) -> Sensitivities:
+    return sensitivities(model(), digits(start, 32), lambda weight: GROUPED)
 
 
 @pytest.mark.parametrize("bits", [3.3, 4.3, 5.3])
