@@ -89,7 +89,7 @@ def _gate(gate: GateReport) -> Markup:
     verdict = ("good", "\N{CHECK MARK} gate holds") if gate.holds else ("bad", "\N{BALLOT X} gate missed")
     detail = f": drop {drop}, allowed {allowed}, {counted(gate.samples, 'sample')}"
     return _tile(
-        f"Accuracy ({gate.metric})", join(before, ARROW, after), join(tag("b", verdict[1], class_=verdict[0]), detail)
+        f"Gate ({gate.metric})", join(before, ARROW, after), join(tag("b", verdict[1], class_=verdict[0]), detail)
     )
 
 
@@ -118,6 +118,8 @@ def _front(report: Report) -> Markup:
     ]
     figures = table([("bytes", "n"), ("predicted error", "n"), ("measured error", "n"), ("", "")], rows)
     lead = "Relative squared error of the network's outputs over the size of all weights, for each choice of formats."
+    if report.kind == "onnx":
+        lead += " Sizes are those in an artifact, where arrays may be entropy-coded; in an ONNX file they never are."
     known = [point for point in points if math.isfinite(point.error)]
     if len(known) < 2:  # no curve
         return section("Size and error", lead, figures)
@@ -130,7 +132,8 @@ def _front(report: Report) -> Markup:
         tag("div", charts.front(known, width, height), class_=kind)
         for kind, width, height in (("wide", 1000, 340), ("narrow", 360, 280))
     )
-    unfolding = details(f"Figures of {len(points):,} of {counted(len(report.front), 'choice')}", figures)
+    some = f"{len(points):,} of " if len(points) < len(report.front) else ""
+    unfolding = details(f"Figures of {some}{counted(len(report.front), 'choice')}", figures)
     return section("Size and error", lead, legend(*entries), tag("div", *drawn, class_="front"), unfolding)
 
 

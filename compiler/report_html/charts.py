@@ -16,6 +16,9 @@ from tilewright.report_html.markup import Markup, tag
 Scale = Callable[[float], float]
 """From a value to a coordinate."""
 
+Tick = tuple[float, str]
+"""A value on an axis, and its label."""
+
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 20, 30, 46  # margins of the front
 _DOTS = 80  # points of a curve that are marked; more would hide it
 _DECADES_APART = 1.3  # errors that span more than this many decades are drawn on a logarithmic axis
@@ -137,10 +140,10 @@ def front(points: Sequence[FrontPoint], width: int, height: int) -> Markup:
             tag("line", x1=_LEFT, x2=right, y1=y(value), y2=y(value), class_="grid"),
             tag("text", label, x=_LEFT - 8, y=y(value) + 4, text_anchor="end"),
         ]
-    for value in x_ticks:
+    for value, label in x_ticks:
         shapes += [
             tag("line", x1=x(value), x2=x(value), y1=bottom, y2=bottom + 4, class_="axis"),
-            tag("text", size(value), x=x(value), y=bottom + 18, text_anchor="middle"),
+            tag("text", label, x=x(value), y=bottom + 18, text_anchor="middle"),
         ]
     shapes += [
         tag("line", x1=_LEFT, x2=right, y1=bottom, y2=bottom, class_="axis"),
@@ -183,15 +186,17 @@ def _dot(x: float, y: float, point: FrontPoint, kind: str, error: float, radius:
     return tag("circle", title, cx=x, cy=y, r=radius, class_=f"{kind}-dot")
 
 
-def _sizes(values: Sequence[float], width: int) -> tuple[Scale, list[float]]:
+def _sizes(values: Sequence[float], width: int) -> tuple[Scale, list[Tick]]:
+    """Scale, and ticks with labels; no label twice, where sizes differ by less than labels tell."""
     low, high = min(values), max(values)
     margin = 0.04 * (high - low) or 0.5 * high or 1
     low, high = max(0, low - margin), high + margin
     scale = (width - _LEFT - _RIGHT) / (high - low)
-    return lambda value: _LEFT + (value - low) * scale, ticks(low, high, width // 90)
+    by_label = {size(value): (value, size(value)) for value in ticks(low, high, width // 90)}
+    return lambda value: _LEFT + (value - low) * scale, list(by_label.values())
 
 
-def _errors(values: Sequence[float], height: int) -> tuple[Scale, list[tuple[float, str]]]:
+def _errors(values: Sequence[float], height: int) -> tuple[Scale, list[Tick]]:
     """Scale, and ticks with labels; logarithmic if errors span decades: zero lies on the lower edge then."""
     inner = height - _TOP - _BOTTOM
     positive = [value for value in values if value > 0]

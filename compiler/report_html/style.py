@@ -97,8 +97,8 @@ th, td {
 th:first-child, td:first-child { padding-left: 0; }
 thead th {
   vertical-align: bottom; color: var(--dim); font-size: .82rem; border-bottom-color: var(--axis);
-  white-space: normal;
 }
+thead .n { white-space: normal; }
 tfoot th, tfoot td { border-bottom: 0; border-top: 1px solid var(--axis); font-weight: 600; }
 .n { text-align: right; white-space: nowrap; }
 .name { min-width: 16rem; max-width: 26rem; overflow-wrap: anywhere; }
