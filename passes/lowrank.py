@@ -26,6 +26,7 @@ from tilewright.passes.weights import Weight, all_weights, spaces_by_value
 
 Array = npt.NDArray[Any]
 
+RESIDUAL = "/residual"  # ends the name of the layer that holds what the factors leave
 _SPATIAL = ("strides", "pads", "dilations", "auto_pad", "group", "kernel_shape")
 
 
