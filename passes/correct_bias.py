@@ -112,9 +112,7 @@ def _constants(model: ir.Model, values: list[ir.Value]) -> dict[str, Array]:
     found = {value.name or "": value.const_value.numpy() for value in values if value.const_value is not None}
     computed = [value.name or "" for value in values if value.const_value is None]
     if computed:
-        names = {value.name or "" for value in model.graph.inputs}
-        zeros = {name: np.zeros(0) for name in names} if False else {}
-        found.update(runner(model, computed)(zeros))
+        found.update(runner(model, computed)({}))
     return found
 
 

@@ -105,7 +105,10 @@ class Equalize(ir.passes.InPlacePass):
 
 def _sort(space: Space) -> _Channels:
     """Members by what they are to the channels. Weights of depthwise convolutions follow them as they are."""
-    made, read, moved, others = [], [], [], []
+    made: list[Member] = []
+    read: list[Member] = []
+    moved: list[Member] = []
+    others: list[ir.Node] = []
     for member in space.members:
         for use in member.value.uses():
             node = use.node
@@ -127,7 +130,7 @@ def _is_depthwise(node: ir.Node) -> bool:
 def _output_axis(node: ir.Node) -> int:
     if node.op_type == "Conv":
         return 0
-    return 0 if node.op_type == "Gemm" and node.attributes.get_int("transB", 0) else 1
+    return 0 if node.op_type == "Gemm" and node.attributes.get_int("transB", 0) != 0 else 1
 
 
 def _users(members: Iterable[Member]) -> list[ir.Node]:

@@ -150,6 +150,35 @@ class Integer:
             raise ArtifactError(f"{self.spec}: {error}") from None
         return q, scales.astype(np.float32).reshape(len(scales), -1)
 
+    def grid(self, encoded: Encoded) -> tuple[Matrix, Matrix, Matrix]:
+        """What each element can be: its scale, and the least and greatest q - zero_point.
+
+        Returns:
+            Three float32 arrays that broadcast to [rows, columns].
+
+        Raises:
+            ArtifactError: arrays that do not fit the shape.
+        """
+        scales = self.integers(encoded)[1]
+        zeros = np.full_like(scales, 2 ** (self.bits - 1))
+        if self.asymmetric:
+            unpacked = unpack_bits(encoded.arrays["zero_points"], self.bits, scales.size)
+            zeros = unpacked.astype(np.float32).reshape(scales.shape)
+        scale, zero = (self._spread(array, encoded.shape[1]) for array in (scales, zeros))
+        return scale, -zero, np.float32(2**self.bits - 1) - zero
+
+    def encode_integers(self, encoded: Encoded, q: npt.NDArray[np.integer]) -> Encoded:
+        """The same scales and zero points with other integers, as ``integers`` returns them: q - zero_point.
+
+        Raises:
+            ValueError: another shape, or integers outside of the grid.
+        """
+        _, low, high = self.grid(encoded)
+        if q.shape != encoded.shape or (q < low).any() or (q > high).any():
+            raise ValueError(f"{self.spec}: integers {list(q.shape)} do not fit weights {list(encoded.shape)}")
+        symbols = q - low.astype(np.int32) if self.asymmetric else q.astype(np.int32) & (2**self.bits - 1)
+        return Encoded({**encoded.arrays, "values": pack_bits(symbols.astype(np.uint8), self.bits)}, encoded.shape)
+
     def decode(self, encoded: Encoded) -> Matrix:
         """(q - zero_point) * scale, one float32 product rounded once.
 

@@ -192,3 +192,27 @@ def test_damaged_arrays_are_refused() -> None:
             codec.decode(Encoded(short, encoded.shape))
     with pytest.raises(ArtifactError, match="scales of shape"):
         codec.decode(Encoded({**encoded.arrays, "scales": np.ones(3, np.float16)}, encoded.shape))
+
+
+@given(matrices(extreme=False), codecs(), st.integers(0, 9))
+def test_any_integers_of_the_grid_survive_encoding(matrix: Matrix, codec: Integer, seed: int) -> None:
+    matrix[0, 0] += 2  # scales in fp16's range
+    encoded = codec.encode(matrix)
+    scale, low, high = (np.broadcast_to(part, matrix.shape) for part in codec.grid(encoded))
+    q, _ = codec.integers(encoded)
+    np.testing.assert_array_equal(codec.decode(codec.encode_integers(encoded, q)), codec.decode(encoded))
+    chosen = np.random.default_rng(seed).integers(low.astype(int), high.astype(int), endpoint=True)
+    again = codec.encode_integers(encoded, chosen)
+    np.testing.assert_array_equal(codec.integers(again)[0], chosen)
+    np.testing.assert_array_equal(codec.decode(again), chosen.astype(np.float32) * scale)
+    assert {role: array.nbytes for role, array in again.arrays.items()} == {
+        role: array.nbytes for role, array in encoded.arrays.items()
+    }
+
+
+def test_integers_outside_the_grid_are_refused() -> None:
+    codec = Integer(4)
+    encoded = codec.encode(np.ones((2, 16), np.float32))
+    for wrong in (np.full((2, 16), 8), np.full((2, 16), -9), np.zeros((2, 15), np.int64)):
+        with pytest.raises(ValueError, match="do not fit"):
+            codec.encode_integers(encoded, wrong)
