@@ -251,6 +251,8 @@ def test_figures_that_are_no_numbers(value: float | None, shown: str) -> None:
     root = page(replace(full([layer, other]), front=front, pivots=pivots, gate=gate))
     first = rows(section(root, "Layers"))[0]
     assert [text(cell) for cell in first[-3:]] == [shown] * 3
+    sorted_by = {math.inf: "Infinity", -math.inf: "-Infinity"}.get(bare, "")  # JavaScript's spelling
+    assert [cell.get("data-v") for cell in first[-3:]] == [sorted_by] * 3
     words = text(section(root, "Layers")) + text(section(root, "Pivoting")) + text(next(root.iter("dl")))
     assert not re.search(r"\b(nan|inf|None)\b", words, re.IGNORECASE)
     assert all(map(math.isfinite, coordinates(root)))
