@@ -9,7 +9,7 @@ from benchmarks.evaluation import Figures
 
 FLOAT, OURS, RIVAL = "float", "tilewright", "rival"
 POINTS, CORRELATION = 0.005, 0.01  # how far int8 may be below float: accuracies, and coefficients of correlation
-SIZE = 0.01  # sizes within this share count as equal
+SIZE, SIZE_BYTES = 0.01, 128  # sizes count as equal within this share, or within a few constants of a small graph
 ALEXNET_MB, ALEXNET_BEFORE_MB = 27.1, 243.8
 
 
@@ -81,7 +81,7 @@ def beats_uniform(mixed: Row, uniform: Row) -> Bar:
     what = f"{mixed.model}: {mixed.name} beats {uniform.name} at equal size"
     if mixed.figures is None or uniform.figures is None:
         return Bar(what, "not measured", False)
-    size = mixed.weight_bytes <= uniform.weight_bytes * (1 + SIZE)
+    size = as_small(mixed, uniform)
     better = mixed.figures.error < uniform.figures.error and not_below(mixed.figures, uniform.figures)
     return Bar(what, f"{describe(mixed)}; {describe(uniform)}", size and better)
 
@@ -93,9 +93,7 @@ def no_worse(rival: Row, ours: Sequence[Row]) -> Bar:
     fair = [
         row
         for row in ours
-        if row.figures is not None
-        and row.weight_bytes <= rival.weight_bytes * (1 + SIZE)
-        and (row.activations or not rival.activations)
+        if row.figures is not None and as_small(row, rival) and (row.activations or not rival.activations)
     ]
     good = [row for row in fair if row.figures is not None and not_below(row.figures, rival.figures)]
     if good:
@@ -103,6 +101,11 @@ def no_worse(rival: Row, ours: Sequence[Row]) -> Bar:
         return Bar(what, f"{describe(rival)}; {describe(best)}", True)
     near = min(fair, key=lambda row: row.figures.error if row.figures else 0.0, default=None)
     return Bar(what, f"{describe(rival)}; {describe(near) if near else 'nothing of that size'}", False)
+
+
+def as_small(row: Row, other: Row) -> bool:
+    """Whether a row's weights are no larger than the other's, but for what counts as equal."""
+    return row.weight_bytes <= other.weight_bytes + max(SIZE_BYTES, SIZE * other.weight_bytes)
 
 
 def not_below(got: Figures, other: Figures) -> bool:

@@ -16,7 +16,7 @@ import dataclasses
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,6 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
 from benchmarks.zoo import efficientnet_lite0, minilm
 from benchmarks.zoo.base import Model
@@ -92,12 +91,12 @@ def kept(name: str, taps: Matrix, blocks: tuple[int, int], escapes: int | None =
 def together(name: str, rows: Sequence[tuple[Kept, float]], network: Sequence[tuple[float, float]]) -> Kept:
     """Several matrices as one: shares weighted by the magnitude of each."""
     total = sum(magnitude for _, magnitude in rows)
-    shares = (
+    unpivoted, pivoted, unstructured = (
         sum(getattr(row, part) * magnitude for row, magnitude in rows) / total
         for part in ("unpivoted", "pivoted", "unstructured")
     )
     inside = sum(share * magnitude for share, magnitude in network) / total if network else None
-    return Kept(name, rows[0][0].blocks, *shares, inside)
+    return Kept(name, rows[0][0].blocks, unpivoted, pivoted, unstructured, inside)
 
 
 def network(model: Model, blocks: tuple[int, int]) -> tuple[Kept, list[Kept]]:
@@ -108,7 +107,7 @@ def network(model: Model, blocks: tuple[int, int]) -> tuple[Kept, list[Kept]]:
 
     graph = frontend.load(model.onnx(), model.shapes)
     weights = [weight for weight in weights_of(graph.graph, spaces_by_value(couple(graph.graph))) if rule(weight)]
-    rows = [kept(weight.layer, weight.taps, blocks) for weight in track(weights, model.name, transient=True)]
+    rows = [kept(weight.layer, weight.taps, blocks) for weight in progress(weights, model.name)]
     magnitudes = {weight.layer: float(np.abs(weight.taps).sum(dtype=np.float64)) for weight in weights}
     search = Pivot(rule)
     search(graph)
@@ -120,6 +119,12 @@ def network(model: Model, blocks: tuple[int, int]) -> tuple[Kept, list[Kept]]:
         [(inside[name], magnitude) for name, magnitude in magnitudes.items()],
     )
     return summary, rows
+
+
+def progress(weights: list[Weight], name: str) -> Iterable[Weight]:
+    """A bar on a terminal, nothing elsewhere."""
+    waiting = Console(stderr=True)
+    return track(weights, name, transient=True, console=waiting) if waiting.is_terminal else weights
 
 
 def planted(blocks: tuple[int, int], noise: float) -> Kept:
@@ -171,9 +176,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write rows and bars as JSON")
     args = parser.parse_args(argv)
     out = Console(width=None if sys.stdout.isatty() else 120)
-    table = Table(title="Magnitude kept by 10 % of the weights")
-    for heading in ("", "blocks", "unpivoted", "pivoted", "in the network", "unstructured", "of the way"):
-        table.add_column(heading, justify="right" if table.columns else "left", no_wrap=True)
+    columns = ("blocks", "unpivoted", "pivoted", "in network", "unstructured", "of the way")
+    out.print(f"Magnitude kept by {DENSITY:.0%} of the weights\n{'':<40}" + " ".join(f"{name:>12}" for name in columns))
     real: list[Kept] = []
     shuffled: list[Kept] = []
     for blocks in BLOCKS:
@@ -181,11 +185,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             summary, rows = network(MODELS[name], blocks)
             real += rows
             for row in (*rows, summary) if args.layers else (summary,):
-                add(table, row)
+                out.print(line(row), highlight=False, markup=False)
         for noise in NOISE:
             shuffled.append(planted(blocks, noise))
-            add(table, shuffled[-1])
-    out.print(table)
+            out.print(line(shuffled[-1]), highlight=False, markup=False)
     outcome = [*bars(real, shuffled), two_four(), *([] if args.no_time else [fc6()])]
     for bar in outcome:
         out.print(f"{'holds ' if bar.holds else 'MISSED'}  {bar.what}: {bar.figure}", highlight=False, markup=False)
@@ -198,11 +201,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if all(bar.holds for bar in outcome) else 1
 
 
-def add(table: Table, row: Kept) -> None:
-    """One line of the table."""
+def line(row: Kept) -> str:
+    """A row of the table."""
     inside = "" if row.network is None else f"{row.network:.4f}"
     shares = (f"{row.unpivoted:.4f}", f"{row.pivoted:.4f}", inside, f"{row.unstructured:.4f}", f"{row.gained:.0%}")
-    table.add_row(row.name, f"{row.blocks[0]}x{row.blocks[1]}", *shares)
+    return f"{row.name:<40}" + " ".join(f"{cell:>12}" for cell in (f"{row.blocks[0]}x{row.blocks[1]}", *shares))
 
 
 if __name__ == "__main__":

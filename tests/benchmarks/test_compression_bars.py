@@ -12,6 +12,7 @@ from benchmarks.compression_bars import (
     RIVAL,
     Row,
     alexnet,
+    as_small,
     bars,
     beats_uniform,
     near_float,
@@ -40,22 +41,27 @@ def test_int8_stays_near_float(metric: str, drop: float, holds: bool) -> None:
 
 
 def test_mixed_depth_must_be_as_small_nearer_and_as_accurate() -> None:
-    uniform = row("uniform4", 1000, 0.9, 0.2)
-    assert beats_uniform(row("mixed4", 1000, 0.9, 0.1), uniform).holds
-    assert not beats_uniform(row("mixed4", 1020, 0.95, 0.1), uniform).holds  # larger
-    assert not beats_uniform(row("mixed4", 1000, 0.95, 0.3), uniform).holds  # farther
-    assert not beats_uniform(row("mixed4", 1000, 0.89, 0.1), uniform).holds  # less accurate
+    uniform = row("uniform4", 100_000, 0.9, 0.2)
+    assert beats_uniform(row("mixed4", 100_000, 0.9, 0.1), uniform).holds
+    assert not beats_uniform(row("mixed4", 102_000, 0.95, 0.1), uniform).holds  # larger
+    assert not beats_uniform(row("mixed4", 100_000, 0.95, 0.3), uniform).holds  # farther
+    assert not beats_uniform(row("mixed4", 100_000, 0.89, 0.1), uniform).holds  # less accurate
     failed = dataclasses.replace(uniform, figures=None, problem="no")
-    assert not beats_uniform(row("mixed4", 1000, 0.9), failed).holds
+    assert not beats_uniform(row("mixed4", 100_000, 0.9), failed).holds
 
 
 def test_a_rival_counts_against_rows_of_its_size_and_kind() -> None:
-    rival = row("other", 1000, 0.9, origin=RIVAL, activations=True)
-    assert no_worse(rival, [row("int8", 1005, 0.9, activations=True)]).holds
-    assert not no_worse(rival, [row("int8", 1100, 0.95, activations=True)]).holds  # larger
-    assert not no_worse(rival, [row("int4", 500, 0.95)]).holds  # keeps its activations float
-    assert not no_worse(rival, [row("int8", 900, 0.89, 0.2, activations=True)]).holds
-    assert no_worse(dataclasses.replace(rival, activations=False), [row("int8", 900, 0.9, activations=True)]).holds
+    rival = row("other", 100_000, 0.9, origin=RIVAL, activations=True)
+    assert no_worse(rival, [row("int8", 100_900, 0.9, activations=True)]).holds
+    assert not no_worse(rival, [row("int8", 110_000, 0.95, activations=True)]).holds  # larger
+    assert not no_worse(rival, [row("int4", 50_000, 0.95)]).holds  # keeps its activations float
+    assert not no_worse(rival, [row("int8", 90_000, 0.89, 0.2, activations=True)]).holds
+    assert no_worse(dataclasses.replace(rival, activations=False), [row("int8", 90_000, 0.9, activations=True)]).holds
+
+
+def test_small_graphs_may_differ_by_a_few_constants() -> None:
+    assert as_small(row("a", 6_365, 0.9), row("b", 6_297, 0.9))
+    assert not as_small(row("a", 6_430, 0.9), row("b", 6_297, 0.9))
 
 
 def test_chance_is_allowed_only_nearer_to_float() -> None:
@@ -66,11 +72,11 @@ def test_chance_is_allowed_only_nearer_to_float() -> None:
 
 def test_what_is_judged() -> None:
     table = [
-        row("float", 4000, 0.9, 0.0, FLOAT),
-        row("int8", 1000, 0.9, activations=True),
-        row("mixed4", 500, 0.9, 0.1),
-        row("uniform4", 500, 0.8, 0.2),
-        row("other", 1000, 0.9, origin=RIVAL),
+        row("float", 400_000, 0.9, 0.0, FLOAT),
+        row("int8", 100_000, 0.9, activations=True),
+        row("mixed4", 50_000, 0.9, 0.1),
+        row("uniform4", 50_000, 0.8, 0.2),
+        row("other", 100_000, 0.9, origin=RIVAL),
         Row("net", "absent", RIVAL, problem="not installed"),
     ]
     assert [bar.holds for bar in bars(table)] == [True, True, True]

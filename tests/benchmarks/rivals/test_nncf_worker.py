@@ -14,7 +14,7 @@ from benchmarks.rivals.nncf_worker import repair
 def dequantize(weight: npt.NDArray[np.int8], scale: npt.NDArray[np.float32], **settings: int) -> onnx.ModelProto:
     """A model that adds its input to a dequantized weight."""
     nodes = [
-        helper.make_node("DequantizeLinear", ["q", "s"], ["w"], name="w", **settings),
+        helper.make_node("DequantizeLinear", ["q", "s"], ["w"], "w", "", None, None, **settings),
         helper.make_node("Add", ["x", "w"], ["y"], name="sum"),
     ]
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, weight.shape) for name in "xy")
