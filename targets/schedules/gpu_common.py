@@ -24,6 +24,7 @@ class GpuLimits:
         local_bytes: local (shared) memory of a group, at most.
         accumulators: 32-bit registers a work-item may spend on an output tile; the rest holds operands and addresses.
         vector: elements of one load or store.
+        registers: of 32 bits, that a work-item can have at all.
     """
 
     threads: int
@@ -31,6 +32,7 @@ class GpuLimits:
     local_bytes: int
     accumulators: int
     vector: int = 4
+    registers: int = 64
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> GpuLimits:
@@ -40,6 +42,7 @@ class GpuLimits:
             group=int(facts["work_group_size"]),
             local_bytes=min(int(facts["local_memory_bytes"]), 32 * 1024),
             accumulators=int(facts["accumulators"]),
+            registers=int(facts["registers"]),
         )
 
 

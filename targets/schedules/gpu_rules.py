@@ -11,6 +11,7 @@ from tvm import tirx
 from tilewright.errors import Problem, UnsupportedError
 from tilewright.targets.schedules import gpu_fallback, gpu_tile
 from tilewright.targets.schedules.gpu_common import GpuLimits, NotApplicable, nodes
+from tilewright.targets.schedules.gpu_math import expand_math
 from tilewright.targets.tir import buffer_bytes, device_lower
 
 Rule = Callable[[Any, GpuLimits], Any]  # (PrimFunc, limits) -> s_tir.Schedule; raises NotApplicable
@@ -49,6 +50,7 @@ def schedule_one(func: Any, target: Any, limits: GpuLimits) -> Any:
     Raises:
         NotApplicable: no rule fits; the message gives each rule's reason.
     """
+    func = expand_math(func, limits)
     reasons = []
     for name, rule in RULES:
         try:
