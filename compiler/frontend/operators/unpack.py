@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
+import tvm_ffi
 from tvm import relax, te, tirx
 
 from tilewright.errors import DataError
@@ -32,7 +33,7 @@ def convert(layer: Layer) -> Expr:
     ops = TeOps(layer)
     loads = {role: ops.load(layer[place]) for place, role in enumerate(unpacking.roles)}
     element = decoder(ops, unpacking.format, loads, unpacking.matrix, unpacking.payload)
-    split = relax.op.reshape(ops.compute(unpacking.matrix, element, "float32").var, unpacking.split)
+    split = relax.op.reshape(ops.weight(unpacking.matrix, element), unpacking.split)
     return relax.op.reshape(relax.op.permute_dims(split, list(unpacking.perm)), unpacking.shape)
 
 
@@ -53,6 +54,12 @@ def packed_parameters(node: ir.Node) -> Mapping[ir.Value, PackedParameter]:
         bits = symbol_bits(form.layout if role == "index" else form.codec, role, array.dtype)
         found[value] = PackedParameter(str(value.name), array.ravel(), form.storage.spec, bits)
     return found
+
+
+# Relax's OpPatternKind. Relax itself finds neither: not that a matrix is computed element by element where a load's
+# place depends on another load, nor that what several elements share must not be computed anew for each.
+_INJECTIVE, _OPAQUE = 2, 8
+_SMALL = 500  # nodes of a kernel; TVM takes seconds to fuse a larger one, and the memory that this saves is temporary
 
 
 class TeOps:
@@ -78,10 +85,15 @@ class TeOps:
         return tirx.if_then_else(condition, *sides)
 
     def shift_right(self, value: Any, count: Any) -> Any:
-        return value >> count
+        # Unsigned: of a count that may be negative for all it knows, TVM 0.27's bound of a shift is wrong (zero).
+        return (value.astype("uint32") >> count.astype("uint32")).astype("int32")
 
     def compute(self, shape: tuple[int, int], element: Element, dtype: str) -> _Load:
         return self._emit(shape, lambda row, column: element(row, column))
+
+    def weight(self, shape: tuple[int, int], element: Element) -> Expr:
+        """The decoded matrix: a kernel that fuses with what lays the weight out for a target, if it is small."""
+        return self._emit(shape, lambda row, column: element(row, column), fuses=True).var
 
     def exclusive_sum(self, values: Any, count: int) -> _Load:
         earlier = te.reduce_axis((0, count), "earlier")
@@ -100,16 +112,28 @@ class TeOps:
 
         return self._emit((shape[0], columns), at)
 
-    def _emit(self, shape: tuple[int, ...], element: Callable[..., Any]) -> _Load:
+    def _emit(self, shape: tuple[int, ...], element: Callable[..., Any], fuses: bool = False) -> _Load:
         outer, self.arguments = self.arguments, {}
         extents = [tirx.IntImm("int64", extent) for extent in shape]  # as Relax has them; places are int32 all the same
         tensor = te.compute(extents, lambda *at: element(*(axis.astype("int32") for axis in at)), name="unpacked")
         function = te.create_prim_func([*self.arguments.values(), tensor]).without_attr("global_symbol")
+        function = function.with_attr("op_pattern", _INJECTIVE if fuses and _nodes(function) <= _SMALL else _OPAQUE)
         variables, self.arguments = list(self.arguments), outer
         call = relax.call_tir(
             self.builder.add_func(function, "unpack"), variables, out_ty=relax.TensorType(shape, str(tensor.dtype))
         )
         return _Load(self, self.builder.emit(call, name_hint=self.hint))
+
+
+def _nodes(function: Any) -> int:
+    count = 0
+
+    def visit(_: Any) -> None:
+        nonlocal count
+        count += 1
+
+    tvm_ffi.structural_walk(function.body, visit, order="pre")
+    return count
 
 
 class _Load:
