@@ -13,6 +13,7 @@ from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 
 from tilewright.errors import TilewrightError
 from tilewright.formats.packed import pack, snr_db, unpack
+from tilewright.recipe import load_recipe
 from tilewright.report import FrontPoint, GateReport, Histogram, LayerReport, PivotReport, Report, histogram
 from tilewright.report_html import charts, save, write
 from tilewright.report_html.figures import MISSING, number, shorten, size, toml
@@ -382,6 +384,26 @@ TABLES: st.SearchStrategy[dict[str, Any]] = st.recursive(
 @given(TABLES)
 def test_recipes_are_shown_as_toml_that_can_be_read_again(table: dict[str, Any]) -> None:
     assert tomllib.loads(toml(table)) == table
+
+
+def test_the_recipe_can_be_used_again(tmp_path: Path) -> None:
+    text_of = """
+        preset = "int8"
+        [allocate]
+        bits = 4.5
+        [[layer]]
+        name = "*/\\"quoted\\"/*"
+        weights = "int8"
+        [[layer]]
+        kind = "table"
+        weights = "float"
+    """
+    (tmp_path / "recipe.toml").write_text(text_of, encoding="utf-8")
+    recipe = load_recipe(tmp_path / "recipe.toml")
+    shown = section(page(replace(full(), recipe=msgspec.to_builtins(recipe))), "Recipe").findtext(".//code")
+    assert str(tmp_path) not in str(shown)
+    (tmp_path / "again.toml").write_text(str(shown), encoding="utf-8")
+    assert load_recipe(tmp_path / "again.toml") == recipe
 
 
 def test_toml_leaves_out_what_has_no_value() -> None:

@@ -198,8 +198,11 @@ def _file(report: Report) -> Markup:
 
 
 def _recipe(report: Report) -> Markup:
-    if not report.recipe:
+    table = {
+        key: value for key, value in report.recipe.items() if key != "folder"
+    }  # where its file lay is no key of it
+    if not table:
         return Markup()
     return section(
-        "Recipe", "Can be used again: --recipe takes it as a file.", tag("pre", tag("code", toml(report.recipe)))
+        "Recipe", "Saved as a file, it can be given to --recipe again.", tag("pre", tag("code", toml(table)))
     )
