@@ -3,7 +3,7 @@
     masks, pivot, equalise      the function of the network stays (masks are the user's own)
     coring, low rank            weights go
     calibrate                   what activations look like
-    formats, encode             every weight gets a format: by the recipe, or by the allocation of a budget
+    formats, rounding, encode   every weight gets a format: by the recipe, or by the allocation of a budget
     correct biases
     activations                 quantizers around integer layers
     gate                        accuracy before and after
@@ -36,6 +36,7 @@ from tilewright.passes.equalize import Equalize
 from tilewright.passes.masks import Masks, load_masks
 from tilewright.passes.quantize_activations import QuantizeActivations, observed
 from tilewright.passes.raise_opset import RaiseOpset
+from tilewright.passes.round_weights import round_weights
 from tilewright.passes.weights import Weight
 from tilewright.recipe import Recipe, RecipeLike, load_recipe
 from tilewright.report import PivotReport, Report
@@ -131,6 +132,11 @@ def compress_graph(
         statistics = collect(graph, feeds, observed(graph, depth))
     done("calibrate")
     chosen, points = choose(graph, recipe, feeds, notes)
+    if feeds is not None and recipe.quantize is not None and recipe.quantize.rounding == "adaptive":
+        rounding = round_weights(graph, chosen, feeds)
+        chosen = dict(rounding.packed)
+        for fallback in rounding.fallbacks:
+            notes.add(fallback.layer, fallback.reason)
     done("formats")
     encode = Encode(lambda weight: chosen.get(weight.value.name or ""))
     passes.run(graph, [encode])

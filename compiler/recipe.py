@@ -279,8 +279,8 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
     "codebook4": {"cluster": {"centroids": 16}, "storage": {"entropy": True}, "layer": _SPARE},
     "astc6x5": {"astc": {"block": "6x5"}, "layer": _SPARE},
     "astc6x6": {"astc": {"block": "6x6"}, "layer": _SPARE},
-    "mixed5": {"allocate": {"bits": 5.0}},
-    "mixed4": {"allocate": {"bits": 4.0}},
+    "mixed5": {"allocate": {"bits": 5.0}, "quantize": {"rounding": "adaptive"}},
+    "mixed4": {"allocate": {"bits": 4.0}, "quantize": {"rounding": "adaptive"}},
     "sparse90-int8": {"prune": _SPARSE, "quantize": {"weights": "int8"}, "layer": _SPARE},
     "sparse90-int4": {"prune": _SPARSE, "quantize": {"weights": "int4(group=32)"}, "layer": _SPARE},
 }

@@ -194,3 +194,13 @@ def test_low_rank_with_a_residual() -> None:
     assert relative_l2(outputs(done.model, x), outputs(network(), x)) < 0.05
     without = compressed({"lowrank": {"rank": 2}}).model
     assert relative_l2(outputs(without, x), outputs(network(), x)) > 0.1
+
+
+def test_adaptive_rounding_moves_outputs_less() -> None:
+    x = samples(1, 9)["x"]
+
+    def error(rounding: str) -> float:
+        recipe = {"quantize": {"weights": "int3", "rounding": rounding}}
+        return relative_l2(outputs(compressed(recipe).model, x), outputs(network(), x))
+
+    assert error("adaptive") < 0.9 * error("nearest")
