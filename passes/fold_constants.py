@@ -19,7 +19,8 @@ _RANDOM = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial", "Dropout"}
 )
 _ALWAYS = 1 << 20  # bytes: a result up to here is stored; a larger one only when ...
-_GROWTH = 8  # ... it is at most this much larger than its inputs (an Expand stays, a dequantised weight does not)
+_GROWTH = 8  # ... it is at most this much larger than its inputs (an Expand stays as it is)
+_COMPRESSED = frozenset({"DequantizeLinear"})  # of a constant: that is how quantized models store their weights
 
 
 class FoldConstants(ir.passes.InPlacePass):
@@ -27,7 +28,8 @@ class FoldConstants(ir.passes.InPlacePass):
 
     1. Shape and Size of a value with a static shape: a constant.
     2. A deterministic node whose inputs are all constant: its value, by onnx's reference implementation, unless the
-       result would grow the model (see ``_GROWTH``). A node that the reference refuses is left to the importer.
+       result would grow the model (see ``_GROWTH``). A node that the reference refuses is left to the importer, and
+       a dequantized weight stays as it is stored.
     3. Shapes are inferred again and 1-2 repeated until nothing changes.
     """
 
@@ -61,7 +63,7 @@ def _known(node: ir.Node, opsets: dict[str, int]) -> Sequence[Array] | None:
             return [np.array(dims.prod(), np.int64)]
         start, end = node.attributes.get_int("start", 0), node.attributes.get_int("end", dims.size)
         return [dims[start:end]]
-    if node.op_type in _RANDOM or any(
+    if node.op_type in _RANDOM | _COMPRESSED or any(
         a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in _attrs(node)
     ):
         return None

@@ -122,7 +122,9 @@ class QuantizeActivations(ir.passes.InPlacePass):
     def _obstacle(self, group: Group) -> str:
         """Why a group cannot be quantized; empty if it can."""
         name, dtype = group.root.name or "", group.root.dtype
-        seen = self.statistics.histograms.get(name)
+        seen, producer = self.statistics.histograms.get(name), group.root.producer()
+        if producer is not None and producer.op_type == "DequantizeLinear" and producer.domain == "":
+            return "its activations are quantized already"
         if dtype is not None and dtype != ir.DataType.FLOAT:
             return f"its operand '{name}' is {dtype.name}, not FLOAT"
         if seen is None or not (seen.total or seen.nonfinite):

@@ -213,7 +213,8 @@ def _inverse_root(moment: Array) -> Array:
 
 def _errors(difference: Array, moment: Array) -> Array:
     """E[(difference x)^2] of every row, float64 [groups, rows]."""
-    return np.einsum("grk,grk->gr", np.matmul(difference, moment), difference, dtype=np.float64)
+    errors: Array = np.einsum("grk,grk->gr", np.matmul(difference, moment), difference, dtype=np.float64)
+    return errors
 
 
 def _into_payload(packed: PackedWeight, index: Mapping[str, Array], matrix: Array, q: Array) -> Array:

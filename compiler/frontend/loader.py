@@ -145,6 +145,7 @@ def check_supported(model: ir.Model) -> None:
         UnsupportedError: nodes without a converter, and tensors whose type or shape cannot be compiled.
     """
     problems = []
+    unknown: set[ir.Value] = set()  # results of what is not supported: nothing is known about what follows from them
     for value in model.graph.inputs:
         problems += _check_value(value, f"input '{value.name}'")
     for node in model.graph:
@@ -152,6 +153,9 @@ def check_supported(model: ir.Model) -> None:
         if lookup(node) is None:
             domain = f"{node.domain}." if node.domain else ""
             problems.append(Problem(where, f"{domain}{node.op_type} is not supported", _remedy(node)))
+            unknown.update(node.outputs)
+        elif unknown.intersection(node.inputs):
+            unknown.update(node.outputs)
         else:
             for value in node.outputs:
                 if value.uses() or value.is_graph_output():
@@ -163,6 +167,7 @@ def check_supported(model: ir.Model) -> None:
 
 
 _DYNAMIC = frozenset({"NonMaxSuppression", "NonZero", "Unique"})
+_QUANTIZED = frozenset({"DynamicQuantizeMatMul", "MatMulIntegerToFloat", "MatMulNBits", "GatherBlockQuantized"})
 
 
 def _remedy(node: ir.Node) -> str:
@@ -170,6 +175,8 @@ def _remedy(node: ir.Node) -> str:
         return "the shape of its result depends on data: compute it outside of the compiled model"
     if node.op_type in ("If", "Loop", "Scan"):
         return "control flow must be decided at compile time: fix its condition, or export without it"
+    if node.domain == "com.microsoft" and (node.op_type.startswith("Q") or node.op_type in _QUANTIZED):
+        return "quantize the float model in onnxruntime's QDQ format, or with a recipe here"
     return "see docs/operators.md for what is; rewrite it with those operators before export"
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from tests.passes.support import check, normal, operators, parse
 from tilewright.passes.fold_constants import FoldConstants
@@ -55,3 +56,17 @@ def test_a_constant_that_would_outgrow_the_model_stays_an_expand() -> None:
 def test_random_numbers_are_not_folded() -> None:
     model = parse("g (float[2] x) => (float[2] y) { r = RandomNormal<shape = [2]>() y = Add(x, r) }")
     assert operators(FoldConstants()(model).model) == {"RandomNormal": 1, "Add": 1}
+
+
+@pytest.mark.parametrize("opset", [13, 21])
+def test_a_dequantized_weight_stays_as_it_is_stored(opset: int) -> None:
+    model = parse(
+        """g (float[2] x) => (float[2] y) <int8[2] q = {1, -2}, float s = {0.5}> {
+            d = DequantizeLinear(q, s)
+            n = Neg(d)
+            y = Mul(x, n)
+        }"""
+    )
+    model.opset_imports[""] = opset
+    check(FoldConstants(), model, {"x": normal(2)})
+    assert operators(model) == {"DequantizeLinear": 1, "Neg": 1, "Mul": 1}

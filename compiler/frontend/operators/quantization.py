@@ -23,9 +23,14 @@ def _saturate(value: Any, zero_point: Any, dtype: str, wide: str) -> Any:
     return tirx.max(tirx.min(shifted, high), low).astype("int32").astype(dtype)
 
 
-def _parameter_index(layer: Layer, index: tuple[Any, ...], rank: int) -> tuple[Any, ...]:
-    """Where the scale of an element is: one for all, one for each slice of ``axis``, or one for each block along it."""
-    if rank == 0 or (rank == 1 and layer.shape(1) == (1,) and layer.rank() != 1):
+def _parameter_index(layer: Layer, index: tuple[Any, ...], parameter: int) -> tuple[Any, ...]:
+    """Where a parameter of an element is: one for all, one for each slice of ``axis``, or one for each block along it.
+
+    Args:
+        parameter: which input; some exporters mix scalars with shape (1,).
+    """
+    rank = layer.rank(parameter)
+    if rank == 0 or (rank == 1 and layer.shape(parameter) == (1,)):
         return (0,) * rank
     axis, block = layer.axis(1 if layer.rank() > 1 else 0), layer.integer("block_size", 0)
     if not block:
@@ -38,14 +43,13 @@ def _quantize_linear(layer: Layer) -> Expr:
     if dtype not in _INTEGERS:
         raise Refusal(f"quantisation to {dtype} is not supported, to {', '.join(_INTEGERS)} it is")
     wide = "float32" if layer.dtype(0) == "int32" else layer.dtype(1)
-    rank, zero = layer.rank(1), layer.optional(2)
+    zero = layer.optional(2)
 
     def compute(x: Any, scale: Any, *zero_point: Any) -> Any:
         def at(*index: Any) -> Any:
-            where = _parameter_index(layer, index, rank)
-            shift = zero_point[0](*where) if zero_point else tirx.const(0, dtype)
+            shift = zero_point[0](*_parameter_index(layer, index, 2)) if zero_point else tirx.const(0, dtype)
             # float16 cannot hold the sum with a 16-bit zero point, and float32 division of float16 rounds alike.
-            quotient = x(*index).astype(wide) / scale(*where).astype(wide)
+            quotient = x(*index).astype(wide) / scale(*_parameter_index(layer, index, 1)).astype(wide)
             return _saturate(quotient.astype("float32"), shift, dtype, "float32")
 
         return te.compute(layer.out_shape(), at, name="quantize")
@@ -54,14 +58,14 @@ def _quantize_linear(layer: Layer) -> Expr:
 
 
 def _dequantize_linear(layer: Layer) -> Expr:
-    rank, zero, dtype = layer.rank(1), layer.optional(2), layer.out_dtype()
+    zero, dtype = layer.optional(2), layer.out_dtype()
 
     def compute(x: Any, scale: Any, *zero_point: Any) -> Any:
         def at(*index: Any) -> Any:
-            where = _parameter_index(layer, index, rank)
             value = x(*index).astype("int32")
-            value = value - zero_point[0](*where).astype("int32") if zero_point else value
-            return (value.astype("float32") * scale(*where).astype("float32")).astype(dtype)
+            if zero_point:
+                value = value - zero_point[0](*_parameter_index(layer, index, 2)).astype("int32")
+            return (value.astype("float32") * scale(*_parameter_index(layer, index, 1)).astype("float32")).astype(dtype)
 
         return te.compute(layer.out_shape(), at, name="dequantize")
 
