@@ -226,6 +226,8 @@ def tables(report: Report) -> list[Table]:
     layers.add_section()
     layers.add_row("all weights", "", "", f"{report.bits_per_weight:.2f}", f"{report.bytes:,}")
     made = [layers]
+    if report.pivots:
+        made.append(_pivot_table(report.pivots))
     if report.file:
         what = {"onnx": "ONNX file", "artifact": "artifact"}.get(report.kind, report.kind)
         file = Table("part", title=f"The {what}, byte by byte")
@@ -236,6 +238,17 @@ def tables(report: Report) -> list[Table]:
         file.add_row("file", f"{report.file_bytes:,}")
         made.append(file)
     return made
+
+
+def _pivot_table(pivots: Sequence[PivotReport]) -> Table:
+    table = Table("layer", title="Magnitude that blocks keep, and what could not be permuted")
+    for name in ("in place", "pivoted", "unstructured"):
+        table.add_column(name, justify="right")
+    table.add_column("fixed", overflow="fold")
+    for pivot in pivots:
+        shares = [f"{share:.1%}" for share in (pivot.unpivoted, pivot.pivoted, pivot.unstructured)]
+        table.add_row(pivot.layer, *shares, "; ".join(pivot.fixed))
+    return table
 
 
 def _number(value: float | None, form: str) -> str:
