@@ -31,6 +31,12 @@ def cpu_toy(cpu_code: bytes) -> Artifact:
     return toys.artifact(toys.cpu_plan(cpu_code))
 
 
+@pytest.fixture(scope="session")
+def compressed_toy(cpu_code: bytes) -> Artifact:
+    """The same with weights that are prepared at load."""
+    return toys.artifact(toys.compressed(toys.cpu_plan(cpu_code)))
+
+
 @pytest.fixture
 def opencl_toy() -> Artifact:
     """relu(x + w) for OpenCL."""

@@ -64,11 +64,12 @@ int main(int argc, char** argv) {
 """
 
 
-@pytest.mark.parametrize("threads", [1, 3])
-def test_a_run_allocates_nothing(cpu_toy: Artifact, tmp_path: Path, threads: int) -> None:
+@pytest.mark.parametrize(("toy", "threads"), [("cpu_toy", 1), ("cpu_toy", 3), ("compressed_toy", 1)])
+def test_a_run_allocates_nothing(toy: str, threads: int, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     if shutil.which("cc") is None:
         pytest.skip("no C compiler: apt-get install gcc")
-    cpu_toy.save(tmp_path / "toy.tw")
+    artifact: Artifact = request.getfixturevalue(toy)
+    artifact.save(tmp_path / "toy.tw")
     (tmp_path / "count.c").write_text(COUNTER)
     include = toys.ROOT / "runtime" / "include"
     subprocess.run(

@@ -200,3 +200,22 @@ def test_a_failed_load_gives_everything_back(driver: Driver, call: str) -> None:
     out, _ = driver(toys.artifact(cuda_plan(*IMAGES)), fail=call)
     assert out[1].startswith("DeviceError")
     assert f"{call} failed: CUDA_ERROR_LAUNCH_FAILED (719)" in out[1]
+
+
+def test_the_prologue_runs_at_load_in_memory_that_is_freed(driver: Driver) -> None:
+    out, calls = driver(toys.artifact(toys.compressed(cuda_plan(*IMAGES))))
+    x = np.linspace(-20, 20, toys.SIZE, dtype=np.float32)
+    assert out[2] == f"{toys.expected(x).tobytes().hex()} (0.0, 0.0)"
+    # Arena, static arena, input, output, and 256; then the temporary arena, the expanded constant, and 256.
+    assert [call for call in calls if call.startswith("cuMemAlloc")] == ["cuMemAlloc 1792", "cuMemAlloc 1024"]
+    first_free = calls.index("cuMemFree ")
+    early = [call for call in calls[:first_free] if call.startswith(("cuLaunch", "cuMemcpy"))]
+    assert early == ["cuMemcpyHtoDAsync ", "cuLaunchKernel 2x1x1 4x1x1", "cuMemcpyDtoDAsync "]
+    assert calls[first_free - 1] == "cuStreamSynchronize "
+
+
+@pytest.mark.parametrize("call", ["cuLaunchKernel", "cuMemcpyDtoDAsync"])
+def test_a_failed_prologue_gives_everything_back(driver: Driver, call: str) -> None:
+    out, _ = driver(toys.artifact(toys.compressed(cuda_plan(*IMAGES))), fail=call)
+    assert out[1].startswith("DeviceError")
+    assert f"{call} failed: CUDA_ERROR_LAUNCH_FAILED (719)" in out[1]

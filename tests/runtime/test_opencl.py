@@ -121,3 +121,16 @@ def test_devices_are_chosen_by_number_or_name(opencl_toy: Artifact) -> None:
             assert device.name in session.device
     with pytest.raises(DeviceError, match=r"no OpenCL device 'adreno'; there are 1: "):
         Session(opencl_toy.to_bytes(), device="adreno", cache_dir="")
+
+
+def test_weights_are_expanded_and_the_prologue_runs_at_load(opencl_toy: Artifact) -> None:
+    artifact = toys.artifact(toys.compressed(opencl_toy.plan))
+    x = np.linspace(-20, 20, toys.SIZE, dtype=np.float32)
+    with Session(artifact.to_bytes(), cache_dir="", profile=True) as session:
+        for _ in range(2):
+            np.testing.assert_array_equal(session.run({"x": x})["y"], toys.expected(x))
+        assert [(entry.kernel, entry.runs) for entry in session.profile()] == [("add", 2), ("relu", 2)]
+        owned = session.stats().owned_bytes
+    wide = dataclasses.replace(artifact.plan, temporary_bytes=1 << 20)
+    with Session(Artifact(wide).to_bytes(), cache_dir="") as session:
+        assert session.stats().owned_bytes == owned  # what the prologue alone needs was given back

@@ -323,3 +323,33 @@ def without_memfd(tmp_path: Path) -> Path:
     folder.mkdir()
     toys.shared_object(source, folder)
     return folder / "kernels.so"
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_prologue_runs_once_at_load(compressed_toy: Artifact, threads: int) -> None:
+    x = np.linspace(-20, 20, toys.SIZE, dtype=np.float32)
+    with Session(compressed_toy.to_bytes(), threads=threads, profile=True) as session:
+        for _ in range(3):
+            np.testing.assert_array_equal(session.run({"x": x})["y"], toys.expected(x))
+        assert [(entry.kernel, entry.runs) for entry in session.profile()] == [("add", 3), ("relu", 3)]
+        assert session.selftest() == (0.0, 0.0)
+        assert session.stats().static_bytes == 512
+
+
+def test_memory_of_the_prologue_is_given_back(compressed_toy: Artifact) -> None:
+    plan = compressed_toy.plan
+    wide = dataclasses.replace(plan, temporary_bytes=1 << 20)
+    owned = []
+    for data in (compressed_toy.to_bytes(), Artifact(wide).to_bytes()):
+        with Session(data) as session:
+            owned.append(session.stats().owned_bytes)
+    assert owned[0] == owned[1]
+    with pytest.raises(DeviceError, match="over the limit"):  # but it counts while it is needed
+        Session(Artifact(wide).to_bytes(), memory_limit=owned[0] + (1 << 19))
+
+
+def test_a_prologue_that_fails_is_named(compressed_toy: Artifact) -> None:
+    plan = compressed_toy.plan
+    broken = dataclasses.replace(plan.prologue[0], kernel="fail")
+    with pytest.raises(DeviceError, match=r"kernel 'fail' \(prepare\) failed with code 42"):
+        Session(Artifact(dataclasses.replace(plan, prologue=(broken,))).to_bytes())

@@ -8,13 +8,14 @@ import struct
 import subprocess
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tilewright.artifact import Artifact, Selftest
-from tilewright.plan import Buffer, BufferKind, Image, Launch, Module, Plan
+from tilewright.plan import COPY, ENTROPY, Buffer, BufferKind, Image, Launch, Module, Plan
 
 ROOT = Path(__file__).parents[2]
 SIZE = 8
@@ -89,6 +90,21 @@ def plan(backend: str, image: Image, grid: tuple[int, int, int] = (1, 1, 1), blo
         Launch("relu", 0, (2, 3), grid, (block, 1, 1), ("activation",)),
     )
     return Plan(backend, backend, buffers, (0,), (3,), launches, (Module("kernels", (image,)),), 512, SIZE * 4)
+
+
+def compressed(plan: Plan) -> Plan:
+    """The plan with entropy-coded weights that are prepared at load: by relu, which changes none, and a copy."""
+    launch = plan.launches[1]
+    coded = replace(plan.buffers[1], name="w.coded", storage=ENTROPY, symbol_bits=32)
+    buffers = (
+        plan.buffers[0],
+        Buffer("w", BufferKind.STATIC, "float32", (SIZE,), 256),
+        *plan.buffers[2:],
+        coded,
+        Buffer("w.early", BufferKind.TEMPORARY, "float32", (SIZE,), 256),
+    )
+    prologue = (replace(launch, args=(4, 5), layers=("prepare",)), Launch("copy", COPY, (5, 1)))
+    return replace(plan, buffers=buffers, prologue=prologue, static_bytes=512, temporary_bytes=512)
 
 
 def expected(x: np.ndarray) -> np.ndarray:
