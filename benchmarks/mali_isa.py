@@ -14,9 +14,6 @@ large the code is and whether it fits the registers; they say nothing about time
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
-import json
 import os
 import re
 import shlex
@@ -27,12 +24,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 import tilewright
-from benchmarks.zoo import ZOO
-from tilewright.errors import TilewrightError, ToolError
+from benchmarks import static_check
+from tilewright.errors import ToolError
 from tilewright.plan import Plan
 from tilewright.targets import resolve
 
@@ -75,15 +69,22 @@ class Statistics:
 
 
 @dataclass
-class Row:
+class Row(static_check.Row):
     """One model for one GPU and precision; ``unsound`` names the kernels that break a bar."""
 
-    model: str
-    gpu: str
-    precision: str
     statistics: Statistics = field(default_factory=Statistics)
     unsound: dict[str, Statistics] = field(default_factory=dict)
-    error: str = ""
+
+    def figures(self) -> dict[str, int]:
+        got = self.statistics
+        names = ("kernels", "instructions", "spills", "local bytes")
+        return dict(zip(names, (got.kernels, got.instructions, got.spills, got.local_bytes), strict=True))
+
+    def complaints(self) -> dict[str, str]:
+        return {
+            kernel: found.error or f"{found.spills} spills, {found.local_bytes} bytes of local memory"
+            for kernel, found in self.unsound.items()
+        }
 
 
 class Compiler:
@@ -153,69 +154,32 @@ def examine(plan: Plan, compiler: Compiler, row: Row) -> None:
         for start in range(0, len(names), _TOGETHER):
             group = names[start : start + _TOGETHER]
             try:
-                found = compiler.compile(row.gpu, prelude + "\n".join(kernels[name] for name in group))
-            except (
-                ToolError
-            ):  # kernels that come out alike share one line of statistics: one at a time, each has its own
-                alone = [compiler.compile(row.gpu, prelude + kernels[name]) for name in group]
+                found = compiler.compile(row.device, prelude + "\n".join(kernels[name] for name in group))
+            except ToolError:  # kernels that come out alike share one line of statistics; alone, each has its own
+                alone = [compiler.compile(row.device, prelude + kernels[name]) for name in group]
                 found = sum(alone[1:], alone[0])
             if not found.sound:
-                single = {name: compiler.compile(row.gpu, prelude + kernels[name]) for name in group}
+                single = {name: compiler.compile(row.device, prelude + kernels[name]) for name in group}
                 row.unsound |= {name: one for name, one in single.items() if not one.sound}
             row.statistics += found
 
 
-def models(names: Sequence[str]) -> list[tuple[str, Path, dict[str, tuple[int, ...]]]]:
-    """Name, file and shapes of the models asked for; all of the zoo if none is."""
-    known = {model.name: model for model in ZOO}
-    wanted = names or list(known)
-    return [
-        (name, known[name].onnx(), dict(known[name].shapes)) if name in known else (Path(name).stem, Path(name), {})
-        for name in wanted
-    ]
-
-
-def table(rows: Sequence[Row]) -> Table:
-    """The figures, labelled for what they are."""
-    made = Table(title="Mali kernels, static: Mesa's compiler, not device time")
-    for column in ("model", "gpu", "precision", "kernels", "instructions", "spills", "local bytes", "verdict"):
-        made.add_column(column, justify="left" if column in ("model", "gpu", "precision", "verdict") else "right")
-    for row in rows:
-        got = row.statistics
-        figures = [str(value) for value in (got.kernels, got.instructions, got.spills, got.local_bytes)]
-        verdict = row.error or (f"{len(row.unsound)} unsound" if row.unsound else "ok")
-        made.add_row(row.model, row.gpu, row.precision, *figures, verdict)
-    return made
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", default=[], help="zoo models or ONNX files (default: the whole zoo)")
+    """Runs the command. Returns the exit code."""
+    parser = static_check.parser(__doc__)
     parser.add_argument("--gpus", nargs="+", default=["g52", "g57"], help="Mali GPUs that both sides know")
-    parser.add_argument("--precisions", nargs="+", default=["fp32", "fp16"], choices=["fp32", "fp16"])
     parser.add_argument("--compiler", default=os.environ.get(COMPILER_VARIABLE), help=f"default: ${COMPILER_VARIABLE}")
-    parser.add_argument("--json", type=Path, help="write the rows here too")
     args = parser.parse_args(argv)
     if not args.compiler:
         parser.error(f"no compiler: give --compiler or set {COMPILER_VARIABLE}")
-    console, compiler, rows = Console(), Compiler(args.compiler), []
-    for name, path, shapes in models(args.models):
-        for precision in args.precisions:
-            for gpu in args.gpus:
-                row = Row(name, gpu, precision)
-                rows.append(row)
-                try:
-                    plan = tilewright.compile(path, resolve(f"mali-{gpu}", precision), shapes=shapes).plan
-                    examine(plan, compiler, row)
-                except TilewrightError as error:
-                    row.error = str(error).splitlines()[0]
-                for kernel, found in row.unsound.items():
-                    why = found.error or f"{found.spills} spills, {found.local_bytes} bytes of local memory"
-                    console.print(f"{name} {gpu} {precision} {kernel}: {why}", highlight=False)
-    console.print(table(rows))
-    if args.json:
-        args.json.write_text(json.dumps([dataclasses.asdict(row) for row in rows], indent=1))
-    return 0 if all(not row.unsound and not row.error for row in rows) else 1
+    compiler = Compiler(args.compiler)
+
+    def fill_in(row: Row, path: Path, shapes: static_check.Shapes) -> None:
+        target = resolve(f"mali-{row.device}", row.precision)
+        examine(tilewright.compile(path, target, shapes=shapes).plan, compiler, row)
+
+    title = "Mali kernels, static: Mesa's compiler, not device time"
+    return static_check.Check(title, Row, fill_in).run(args, args.gpus)
 
 
 if __name__ == "__main__":
