@@ -9,11 +9,8 @@ Segments start at multiples of 4 KiB, so a runtime can use them in place from a 
 from __future__ import annotations
 
 import json
-import os
 import struct
-import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +22,7 @@ from tilewright import artifact_container as container
 from tilewright import artifact_tables as tables
 from tilewright.artifact_sizes import Sizes, sizes
 from tilewright.errors import ArtifactError, TilewrightError
+from tilewright.files import replace_file
 from tilewright.plan import ARENA_ALIGNMENT, Plan
 
 TENSOR_ALIGNMENT: Final = 64  # of self-test tensors
@@ -82,28 +80,7 @@ class Artifact:
             ArtifactError: as `to_bytes`.
             TilewrightError: the file cannot be written, for example for lack of space.
         """
-        goal = Path(path)
-        if goal.exists() and not goal.is_file():
-            raise TilewrightError(f"{goal}: not a regular file, and an artifact only replaces files")
-        chunks = self._chunks()
-        temporary: str | None = None
-        try:
-            handle, temporary = tempfile.mkstemp(prefix=f".{goal.name}.", suffix=".tmp", dir=goal.parent)
-            with open(handle, "wb") as file:
-                file.writelines(chunks)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o666 & ~_umask())
-            os.replace(temporary, goal)
-            temporary = None
-        except OSError as error:
-            raise TilewrightError(
-                f"{goal}: cannot write the artifact ({sum(map(len, chunks))} bytes): {error.strerror}"
-            ) from error
-        finally:
-            if temporary is not None:
-                with suppress(OSError):
-                    os.unlink(temporary)
+        replace_file(path, self._chunks(), "the artifact")
 
     @classmethod
     def load(cls, source: str | Path | bytes) -> Artifact:
@@ -146,12 +123,6 @@ class Artifact:
         if self.selftest is not None:
             segments.append((container.SELFTEST, _encode_selftest(self.plan, self.selftest)))
         return container.pack(segments)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _read(data: memoryview) -> Artifact:

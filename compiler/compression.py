@@ -17,7 +17,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import msgspec
 import onnx
 import onnx_ir as ir
 
@@ -152,7 +151,7 @@ def compress_graph(
     done("activations")
     report = Report(
         model=graph.graph.name or "",
-        recipe=msgspec.to_builtins(recipe),
+        recipe=recipe.to_table(),
         layers=layers_of(graph, encode.layers, split_graph, notes, output_errors(graph, float_graph, feeds)),
         front=points,
         pivots=pivots,

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import msgspec
 import onnx
 import onnx_ir as ir
 
@@ -89,7 +88,7 @@ def _metadata(graph: ir.Model, target: Target, recipe: Recipe, report: Report) -
         "model": {"name": graph.graph.name or "", "opset": graph.opset_imports.get("")},
         "target": {"name": target.device.name, "family": target.family, "precision": target.precision},
         "device": dict(target.device.facts),
-        "recipe": msgspec.to_builtins(recipe),
+        "recipe": recipe.to_table(),
         "formats": {layer.weight: layer.format for layer in report.layers if layer.format != FLOAT},
         "tools": {
             "tilewright": __version__,

@@ -190,6 +190,11 @@ class Recipe(_Section, frozen=True):
     accuracy: Accuracy | None = None
     folder: str = ""
 
+    def to_table(self) -> dict[str, Any]:
+        """What a file would say: defaults are left out, and so is where the file was."""
+        table: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(self, folder=""))
+        return table
+
     @property
     def compresses(self) -> bool:
         """Whether any pass is asked for."""

@@ -5,6 +5,7 @@ The same data are a table on the terminal, JSON, and (report_html.py) a page.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from rich.table import Table
 
+_LEAST = 1e-40  # below, bins would be narrower than numbers are apart
 BINS = 41  # of the histograms: odd, so that zero has a bin of its own
 
 
@@ -183,18 +185,28 @@ class Report:
         return replace(self, kind=kind, file=dict(file), layers=self.layers if layers is None else tuple(layers))
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values; derived figures included."""
+        """Plain values; derived figures included. What is not finite is None: JSON has no infinity."""
         table: dict[str, Any] = msgspec.to_builtins(self)
         for entry, layer in zip(table["layers"], self.layers, strict=True):
             entry |= {"bytes": layer.bytes, "bits_per_weight": layer.bits_per_weight}
         totals = {"bytes_before": self.bytes_before, "bytes": self.bytes, "bits_per_weight": self.bits_per_weight}
-        return {**table, "totals": {**totals, "file_bytes": self.file_bytes}}
+        whole: dict[str, Any] = _finite({**table, "totals": {**totals, "file_bytes": self.file_bytes}})
+        return whole
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def histogram(before: npt.ArrayLike, after: npt.ArrayLike) -> Histogram:
     """Counts of weights over the range of the original ones; decoded values beyond it count in the outermost bins."""
     old, new = np.asarray(before, np.float32), np.asarray(after, np.float32)
-    limit = float(np.abs(old).max(initial=0)) or 1.0
+    limit = float(np.abs(old).max(initial=0))
+    limit = limit if limit > _LEAST else 1.0
     counts = [np.histogram(np.clip(w, -limit, limit), BINS, (-limit, limit))[0].tolist() for w in (old, new)]
     return Histogram(limit, tuple(counts[0]), tuple(counts[1]))
 

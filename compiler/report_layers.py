@@ -87,7 +87,7 @@ def onnx_file(graph: ir.Model, layers: Sequence[LayerReport]) -> tuple[dict[str,
     for node, unpacking in unpackings(graph.graph):
         arrays = unpacking.arrays(node)
         raw[str(node.outputs[0].name)] = {role: array.nbytes for role, array in arrays.items()}
-    rows = tuple(replace(row, parts=raw[row.weight], storage="raw") if row.weight in raw else row for row in layers)
+    rows = tuple(replace(row, parts=raw[row.weight]) if row.weight in raw else row for row in layers)
     packed = sum(sum(parts.values()) for parts in raw.values())
     weights = {row.weight for row in rows} - set(raw)
     floats = others = 0

@@ -198,7 +198,7 @@ def test_only_files_are_replaced(tmp_path: Path) -> None:
 
 
 def test_unreachable_paths_are_reported(tmp_path: Path) -> None:
-    with pytest.raises(TilewrightError, match="No such file"):
+    with pytest.raises(TilewrightError, match="there is no folder"):
         TOY.save(tmp_path / "missing" / "model.tw")
     with pytest.raises(TilewrightError, match="No such file"):
         Artifact.load(tmp_path / "missing.tw")

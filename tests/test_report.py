@@ -133,8 +133,7 @@ def test_figures_that_there_are_not_are_dashes(value: float | None) -> None:
 
 @given(st.data())
 def test_histograms_count_every_weight(data: st.DataObject) -> None:
-    """Down to 1e-40, below which bins of float32 have no width; see the next test."""
-    finite = st.floats(-1e6, 1e6, width=32).filter(lambda value: value == 0 or abs(value) > 1e-40)
+    finite = st.floats(-1e6, 1e6, width=32)
     before = data.draw(arrays(np.float32, st.integers(0, 50), elements=finite))
     after = data.draw(arrays(np.float32, before.shape, elements=finite))
     counts = histogram(before, after)
@@ -144,7 +143,6 @@ def test_histograms_count_every_weight(data: st.DataObject) -> None:
     assert counts.limit > 0
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="NumPy cannot make 41 bins of the range of one subnormal")
 def test_histograms_of_the_smallest_weights() -> None:
     assert sum(histogram([1e-45], [0]).before) == 1
 

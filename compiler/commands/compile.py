@@ -76,11 +76,11 @@ def execute(args: argparse.Namespace, out: Console, err: Console) -> int:
             f"{args.model}: output {worst.name} differs from onnxruntime by {worst.error:.2e} relative L2 "
             f"(allowed {worst.tolerance:.0e}); {args.output} was not written"
         )
+    artifact.save(args.output)
     if args.report is not None:
         from tilewright.report_html import save
 
         save(artifact.report, args.report)
-    artifact.save(args.output)
     summary = _summary(args.output, artifact, phases, verification)
     if args.json:
         print(json.dumps(summary, indent=2))

@@ -35,11 +35,11 @@ def execute(args: argparse.Namespace, out: Console, err: Console) -> int:
 
         done = run(args.model, recipe, shapes=shapes, calibration=args.calib, observe=phases.observe)
     data = done.to_proto().SerializeToString()
+    replace_file(args.output, [data], "the model")
     if args.report is not None:
         from tilewright.report_html import save
 
         save(done.report, args.report)
-    replace_file(args.output, [data], "the model")
     if args.json:
         seconds = {name: round(value, 3) for name, value in phases.seconds.items()}
         print(json.dumps({"output": str(args.output), "seconds": seconds, **done.report.to_json()}, indent=2))
