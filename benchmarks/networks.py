@@ -66,7 +66,7 @@ class Graph:
 
     def scalar(self, value: float) -> str:
         name = f"w.{len(self.weights)}"
-        self.weights.append(numpy_helper.from_array(np.float32(value), name))
+        self.weights.append(numpy_helper.from_array(np.array(value, np.float32), name))
         return name
 
     def pool(self, x: str, kernel: int, stride: int, pad: int = 0) -> str:
