@@ -11,7 +11,7 @@ from tests.runtime import toys
 from tilewright.artifact import Artifact
 from tilewright.artifact_tables import Pool, align, decode, encode
 from tilewright.errors import ArtifactError
-from tilewright.plan import COPY, Buffer, BufferKind, Launch, Plan
+from tilewright.plan import COPY, ENTROPY, Buffer, BufferKind, Launch, Plan
 
 TOY = toys.artifact(toys.opencl_plan())
 HEADER = 64  # bytes of the plan's header, before the list of tables
@@ -97,3 +97,47 @@ def test_what_the_loader_would_refuse_is_not_written() -> None:
         Artifact(wrong).to_bytes()
     for part in ("offset 100", "inputs []", "arguments [9]", "module 3", "grid", "cannot write constant", "no image"):
         assert part in str(caught.value)
+
+
+def test_a_prologue_keeps_to_what_is_known_at_load() -> None:
+    plan = toys.compressed(TOY.plan)
+    first, second = plan.prologue
+    Artifact(plan).to_bytes()
+    x, static, constant, temporary = 0, 1, 4, 5
+
+    def fault(**changes: object) -> str:
+        with pytest.raises(ArtifactError) as caught:
+            Artifact(dataclasses.replace(plan, **changes)).to_bytes()
+        return str(caught.value)
+
+    def buffer(index: int, **changes: object) -> dict[str, object]:
+        buffers = list(plan.buffers)
+        buffers[index] = dataclasses.replace(buffers[index], **changes)
+        return {"buffers": tuple(buffers)}
+
+    assert "cannot touch input x" in fault(prologue=(dataclasses.replace(first, args=(x, temporary)), second))
+    assert "cannot write constant" in fault(prologue=(Launch("copy", COPY, (temporary, constant)),))
+    assert "cannot touch temporary" in fault(launches=(dataclasses.replace(first, args=(temporary, 3)),))
+    assert "cannot write static w" in fault(launches=(Launch("copy", COPY, (x, static)),))
+    assert "outside the static memory" in fault(static_bytes=256)
+    assert "outside the temporary memory" in fault(temporary_bytes=0)
+    assert "static offset 4" in fault(**buffer(static, offset=4))
+    assert "storage 'entropy' of a static buffer" in fault(**buffer(static, storage=ENTROPY))
+    assert "storage 'zip'" in fault(**buffer(constant, storage="zip"))
+    assert "symbols of 9 bits" in fault(**buffer(constant, symbol_bits=9))
+
+
+def test_what_is_coded_once_is_not_coded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    artifact = Artifact(toys.compressed(TOY.plan))
+    data = artifact.to_bytes()
+    monkeypatch.setattr("tilewright.formats.storage.entropy._section", None)  # would be called
+    assert dataclasses.replace(artifact, metadata={}).to_bytes() == data
+
+
+def test_damaged_coded_weights_are_refused() -> None:
+    code, constants = Pool(16), Pool(256)
+    segment = encode(toys.compressed(TOY.plan), code, constants)
+    data = bytearray(b"".join(constants.parts))
+    data[0] ^= 0xFF  # the kind of the section
+    with pytest.raises(ArtifactError, match="damaged entropy-coded weights"):
+        decode(memoryview(segment), memoryview(b"".join(code.parts)), memoryview(bytes(data)))

@@ -15,9 +15,11 @@ from tests.targets.gpu import needs_opencl
 from tilewright.artifact import Artifact
 from tilewright.lower.layers import binding_hint
 from tilewright.lower.pipeline import lower
-from tilewright.plan import PackedParameter, Plan
+from tilewright.lower.prologue import split
+from tilewright.plan import BufferKind, PackedParameter, Plan
 from tilewright.runtime import Session
 from tilewright.targets import resolve
+from tilewright.targets.base import Target
 from tilewright.targets.static import NUM_INPUT
 
 Make = Callable[[Any, Any, list[Any]], Any]  # (builder, x, weights) -> result
@@ -129,3 +131,96 @@ def test_only_the_packed_arrays_are_stored_and_runs_are_the_same(name: str, targ
     assert {buffer.name for buffer in packed.constants()} == want
     assert {buffer.storage for buffer in packed.constants() if buffer.dtype == "int8"} == {"entropy"}
     assert known.prologue == ()
+
+
+def split_of(make: Callable[[Any, Any, Any, Any], Any]) -> tuple[Any, Any]:
+    """Both parts of a network of an input x [4], a packed q int8 [4] and scale [4]."""
+    builder = relax.BlockBuilder()
+    dtypes = {"x": "float32", "q": "int8", "scale": "float32"}
+    x, q, scale = (relax.Var(name, relax.TensorType((4,), dtype)) for name, dtype in dtypes.items())
+    with builder.function("main", [x, q, scale], attrs={NUM_INPUT: 1}):
+        with builder.dataflow():
+            result = builder.emit_output(make(builder, x, q, scale))
+        builder.emit_func_output(result)
+    parts = split(relax.transform.CanonicalizeBindings()(builder.get()))
+    return parts.inference["main"], parts.prologue["main"]
+
+
+def operators(function: Any) -> list[str]:
+    return [
+        binding.value.op.name.removeprefix("relax.")
+        for block in function.body.blocks
+        for binding in block.bindings
+        if hasattr(binding.value, "op")
+    ]
+
+
+def test_what_depends_on_an_input_stays() -> None:
+    def make(builder: Any, x: Any, q: Any, scale: Any) -> Any:
+        weight = builder.emit(relax.op.multiply(relax.op.astype(q, "float32"), scale))
+        return builder.emit(relax.op.add(relax.op.exp(x), relax.op.negative(weight)))
+
+    inference, prologue = split_of(make)
+    assert operators(prologue) == ["astype", "multiply", "negative"]
+    assert operators(inference) == ["exp", "add"]
+    assert len(inference.params) == 2
+    assert NUM_INPUT not in (inference.attrs or {})
+
+
+def test_a_packed_array_that_a_run_reads_is_handed_over_as_it_is() -> None:
+    inference, prologue = split_of(lambda builder, x, q, scale: builder.emit(relax.op.multiply(x, scale)))
+    assert operators(prologue) == []
+    assert operators(inference) == ["multiply"]
+
+
+def test_constants_alone_are_not_moved() -> None:
+    """FoldConstant computes them; nor do they keep what is packed from moving."""
+
+    def make(builder: Any, x: Any, q: Any, scale: Any) -> Any:
+        folded = builder.emit(relax.op.exp(relax.const(np.ones(4, np.float32))))
+        weight = builder.emit(relax.op.multiply(scale, folded))
+        return builder.emit(relax.op.add(relax.op.multiply(x, folded), weight))
+
+    inference, prologue = split_of(make)
+    assert operators(inference) == ["exp", "multiply", "add"]
+    assert operators(prologue) == ["exp", "multiply"]
+
+
+def test_an_output_that_is_known_at_load_is_copied(toy_target: Target) -> None:
+    builder = relax.BlockBuilder()
+    x, q = (relax.Var(name, relax.TensorType((4,), "float32")) for name in "xq")
+    with builder.function("main", [x, q], attrs={NUM_INPUT: 1}):
+        with builder.dataflow():
+            doubled = builder.emit(relax.op.add(q, q))
+            result = builder.emit_output(relax.Tuple([doubled, q, builder.emit(relax.op.exp(x))]))
+        builder.emit_func_output(result)
+    packed = [PackedParameter("w", np.ones(4, np.float32))]
+    plan = lower(builder.get(), toy_target, ["x"], ["doubled", "same", "y"], packed=packed)
+    assert [buffer.kind.name for buffer in plan.buffers] == [
+        "CONSTANT", "STATIC", "INPUT", "OUTPUT", "OUTPUT", "OUTPUT",
+    ]  # fmt: skip
+    assert [launch.kernel for launch in plan.prologue] == ["load_add"]
+    assert [launch.kernel for launch in plan.launches[1:]] == ["copy", "copy"]
+    Artifact(plan).to_bytes()
+
+
+def test_temporaries_of_the_prologue_share_memory(toy_target: Target) -> None:
+    """A chain of products, which do not fuse: each reads what the one before it wrote."""
+    builder = relax.BlockBuilder()
+    x = relax.Var("x", relax.TensorType((), "float32"))
+    q = relax.Var("q", relax.TensorType((64, 64, 64), "float32"))
+    with builder.function("main", [x, q], attrs={NUM_INPUT: 1}):
+        with builder.dataflow():
+            value: Any = q
+            for _ in range(3):
+                value = builder.emit(relax.op.matmul(value, value))
+            value = builder.emit(relax.op.sum(value))
+            result = builder.emit_output(relax.op.add(x, value))
+        builder.emit_func_output(result)
+    packed = [PackedParameter("w", np.ones((64, 64, 64), np.float32))]
+    plan = lower(builder.get(), toy_target, ["x"], ["y"], packed=packed)
+    temporaries = [buffer for buffer in plan.buffers if buffer.kind is BufferKind.TEMPORARY]
+    assert len(temporaries) == 3
+    assert plan.temporary_bytes == 2 * temporaries[0].nbytes
+    assert plan.static_bytes == 256
+    assert plan.arena_bytes == 0
