@@ -24,6 +24,8 @@ import onnx_ir as ir
 
 from tilewright.errors import DataError, ModelError, Problem, RecipeError
 from tilewright.formats import element
+from tilewright.formats.codecs.integer import Integer
+from tilewright.formats.layouts.dense import Dense
 from tilewright.formats.packed import PackedWeight, expand, kept_magnitude, pack, snr_db, unpack
 from tilewright.formats.registry import Format, parse
 from tilewright.passes.coupling import couple
@@ -200,7 +202,7 @@ def _replace(model: ir.Model, weight: Weight, packed: PackedWeight) -> None:
         tuple(map(int, constant.shape.numpy())),
     )
     inputs = {role: _initializer(f"{name}.{role}", array) for role, array in arrays.items()}
-    function = _function(model, packed.format, inputs)
+    function = _function(model, packed.format, inputs, rows_axis=0 if weight.order.startswith("R") else 1)
     attributes = {
         "format": packed.format.spec,
         "roles": unpacking.roles,
@@ -224,22 +226,24 @@ def _initializer(name: str, array: Array) -> ir.Value:
     return value
 
 
-def _function(model: ir.Model, form: Format, inputs: Mapping[str, ir.Value]) -> ir.Function:
+def _function(model: ir.Model, form: Format, inputs: Mapping[str, ir.Value], rows_axis: int) -> ir.Function:
     """The function of the model that unpacks a format, made where there is none yet; extents are its attributes."""
+    integers = _is_plain_int8(form)
     name = PREFIX + re.sub(r"\W+", "_", f"{form.layout.spec} {form.codec.spec}").strip("_")
+    name += "_columns" if integers and rows_axis else ""
     model.opset_imports[DOMAIN] = 1
     known = model.functions.get((DOMAIN, name, ""))
     if known is not None:
         return known
     ops = OnnxOps()
     parameters = {role: ir.Value(name=role) for role in inputs}
-    loads = {role: ops.load(parameters[role], inputs[role].dtype or ir.DataType.FLOAT) for role in inputs}
-    matrix, payload = (ops.extents(attribute, 2) for attribute in ("matrix", "payload"))
-    decode = element.decoder(ops, form, loads, (matrix[0], matrix[1]), (payload[0], payload[1]))
-    unpacked = ops.compute((matrix[0], matrix[1]), decode, "float32").matrix
-    split = ops.op("Reshape", [unpacked, ops.integers("split")])
-    order = ops.op("Transpose", [split], [ir.RefAttr("perm", "perm", ir.AttributeType.INTS)])
-    weight = ops.op("Reshape", [order, ops.integers("shape")])
+    if integers:
+        weight = _dequantized(ops, parameters, rows_axis)
+    else:
+        loads = {role: ops.load(parameters[role], inputs[role].dtype or ir.DataType.FLOAT) for role in inputs}
+        matrix, payload = (ops.extents(attribute, 2) for attribute in ("matrix", "payload"))
+        decode = element.decoder(ops, form, loads, (matrix[0], matrix[1]), (payload[0], payload[1]))
+        weight = _in_place(ops, ops.compute((matrix[0], matrix[1]), decode, "float32").matrix)
     opset = {"": model.opset_imports[""]}
     graph = ir.Graph(list(parameters.values()), [weight], nodes=ops.nodes, opset_imports=opset, name="unpack")
     kinds = {"format": ir.AttributeType.STRING, "roles": ir.AttributeType.STRINGS}
@@ -247,3 +251,28 @@ def _function(model: ir.Model, form: Format, inputs: Mapping[str, ir.Value]) -> 
     function = ir.Function(DOMAIN, name, graph=graph, attributes=attributes)
     model.functions[function.identifier()] = function
     return function
+
+
+def _in_place(ops: OnnxOps, matrix: ir.Value) -> ir.Value:
+    """A weight's matrix in the order and shape of the weight."""
+    split = ops.op("Reshape", [matrix, ops.integers("split")])
+    order = ops.op("Transpose", [split], [ir.RefAttr("perm", "perm", ir.AttributeType.INTS)])
+    return ops.op("Reshape", [order, ops.integers("shape")])
+
+
+def _is_plain_int8(form: Format) -> bool:
+    codec = form.codec
+    if not isinstance(form.layout, Dense) or not isinstance(codec, Integer):
+        return False
+    return codec.bits == 8 and not codec.group and not codec.asymmetric
+
+
+def _dequantized(ops: OnnxOps, parameters: Mapping[str, ir.Value], rows_axis: int) -> ir.Value:
+    """int8 with one scale a row or one for all ends in a DequantizeLinear, which runtimes fuse into integer kernels."""
+    wide = ops.cast(_in_place(ops, parameters["values"]), "int32")
+    wrapped = ops.op("Sub", [wide, ops.constant(256, "int32")])
+    negative = ops.op("Greater", [wide, ops.constant(127, "int32")])
+    integers = ops.cast(ops.op("Where", [negative, wrapped, wide]), "int8")
+    scales = ops.cast(parameters["scales"], "float32")
+    zeros = ops.op("ConstantOfShape", [ops.op("Shape", [scales])], value=ir.tensor(np.zeros(1, np.int8)))
+    return ops.op("DequantizeLinear", [integers, scales, zeros], axis=rows_axis)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ from onnx import TensorProto, helper
 from tests.models import make_model, small_cnn
 from tests.passes.support import operators, run
 from tilewright.errors import ModelError, RecipeError
+from tilewright.formats.registry import parse
 from tilewright.numeric import relative_l2
 from tilewright.passes import normalise
 from tilewright.passes import run as run_passes
 from tilewright.passes.activation_plan import Rule
 from tilewright.passes.calibrate import Statistics, collect
+from tilewright.passes.encode import Encode
 from tilewright.passes.fake_quantize import fit
 from tilewright.passes.quantize_activations import QuantizeActivations, observed
 
@@ -157,8 +160,15 @@ def test_errors_shrink_with_the_depth(bits: int) -> None:
     assert 2.0 ** -(bits + 3) < error < 16 * 2.0**-bits
 
 
-def test_onnxruntime_fuses_integer_kernels(tmp_path: Path) -> None:
-    model = with_integer_weights(prepared(residual()))
+def encoded(model: ir.Model) -> ir.Model:
+    """Weights stored in our own int8 format."""
+    Encode(lambda weight: parse("int8"))(model)
+    return model
+
+
+@pytest.mark.parametrize("stored", [with_integer_weights, encoded])
+def test_onnxruntime_fuses_integer_kernels(stored: Callable[[ir.Model], ir.Model], tmp_path: Path) -> None:
+    model = stored(prepared(residual()))
     feed = feeds_of(model)[0]
     before = run(model, feed)[0]
     step = quantized(model)
