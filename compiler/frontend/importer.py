@@ -12,6 +12,7 @@ from tvm import relax
 from tilewright.errors import Problem, UnsupportedError
 from tilewright.frontend.operators import lookup
 from tilewright.frontend.operators.layer import Expr, Layer, Refusal, dtype_name, hint, static_shape
+from tilewright.frontend.operators.quantization import integer_parameter, stored_integers
 from tilewright.frontend.operators.unpack import packed_parameters
 from tilewright.passes.encode import is_unpack
 from tilewright.plan import PackedParameter
@@ -22,7 +23,8 @@ def to_relax(model: ir.Model) -> tuple[tvm.IRModule, tuple[PackedParameter, ...]
 
     Returns:
         A module with the function ``main``, one Tensor or a Tuple of all outputs; and its parameters after the model's
-        inputs: the packed arrays of compressed weights. Bindings are named after their ONNX nodes.
+        inputs: the packed arrays of compressed weights, and integers to be dequantized. Bindings are named after their
+        ONNX nodes.
 
     Raises:
         UnsupportedError: every node that cannot be converted, with its reason.
@@ -44,6 +46,8 @@ class _Importer:
         for node in graph:
             if is_unpack(node):
                 packed |= packed_parameters(node)
+            elif (stored := stored_integers(node)) is not None:
+                packed |= {stored: integer_parameter(stored)}
         for value in graph.inputs:
             self.values[value] = _placeholder(value)
         for value, parameter in packed.items():

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 from tvm import relax, te, tirx
 
 from tilewright.frontend.operators.convolution import convolve
 from tilewright.frontend.operators.elementwise import pointwise, read
 from tilewright.frontend.operators.layer import Expr, Layer, Operator, Refusal, const
+from tilewright.plan import PackedParameter
 
 _INTEGERS = ("uint8", "int8", "uint16", "int16")
 
@@ -70,6 +72,23 @@ def _dequantize_linear(layer: Layer) -> Expr:
         return te.compute(layer.out_shape(), at, name="dequantize")
 
     return layer.te(compute, layer[0], layer[1], *([] if zero is None else [zero]))
+
+
+_LEAST_STORED = 1024  # bytes; smaller constants are dequantized at compile time
+
+
+def stored_integers(node: ir.Node) -> ir.Value | None:
+    """The constant integers that a DequantizeLinear turns into a weight; they stay integers in the artifact."""
+    value = node.inputs[0] if node.op_type == "DequantizeLinear" and node.domain == "" else None
+    if value is None or value.const_value is None or value.const_value.nbytes < _LEAST_STORED:
+        return None
+    return value if value.const_value.dtype in (ir.DataType.INT8, ir.DataType.UINT8) else None
+
+
+def integer_parameter(value: ir.Value) -> PackedParameter:
+    """Such integers as a parameter of the network, which the loader's prologue dequantizes."""
+    assert value.const_value is not None
+    return PackedParameter(value.name or "", value.const_value.numpy(), "raw", 8)
 
 
 def _centre(layer: Layer, index: int, zero_index: int, row_axis: int | None) -> Expr:
