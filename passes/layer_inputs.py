@@ -22,13 +22,16 @@ Array = npt.NDArray[Any]
 
 WIDEST = 12288  # columns; beyond, the moments would need more than 600 MB
 _TOGETHER = 1 << 29  # bytes of moments collected in one run over the samples
+_ALIKE = 8
 _LEAST, _MOST = 2048, 16384  # positions, between which four a column are taken
 
 
 def moments(
     model: ir.Model, weights: Sequence[Weight], feeds: Sequence[Feed], seed: int = 0
-) -> Iterator[tuple[Weight, Array]]:
-    """The moments of each weight, float32 [groups, columns, columns]; groups is 1 but for grouped convolutions.
+) -> Iterator[tuple[Weight, Array, int]]:
+    """The moments of each weight, float32 [groups, columns, columns], and how many independent samples they rest on.
+
+    Groups is 1 but for grouped convolutions. Positions of one feed resemble each other: they count as _ALIKE at most.
 
     Args:
         model: normalised, float; left unchanged.
@@ -69,13 +72,14 @@ def columns_of(weight: Weight) -> int:
 
 def _collect(
     model: ir.Model, weights: Sequence[Weight], feeds: Sequence[Feed], seed: int
-) -> Iterator[tuple[Weight, Array]]:
+) -> Iterator[tuple[Weight, Array, int]]:
     rng = np.random.default_rng(seed)
     users = {weight.value: [use.node for use in weight.value.uses()] for weight in weights}
     names = {value.name or "" for nodes in users.values() for node in nodes if (value := node.inputs[0]) is not None}
     run = runner(model, sorted(names))
     found: dict[ir.Value, Array] = {}
     counts: dict[ir.Value, int] = {}
+    independent: dict[ir.Value, int] = {}
     for feed in feeds:
         values = run(feed)
         for weight in weights:
@@ -87,8 +91,10 @@ def _collect(
                 update = np.matmul(x.transpose(0, 2, 1), x)
                 found[weight.value] = found.get(weight.value, 0) + update
                 counts[weight.value] = counts.get(weight.value, 0) + x.shape[1]
+                independent[weight.value] = independent.get(weight.value, 0) + min(x.shape[1], _ALIKE)
     for weight in weights:
-        yield weight, found.pop(weight.value) / np.float32(counts[weight.value])
+        moment = found.pop(weight.value) / np.float32(counts[weight.value])
+        yield weight, moment, independent[weight.value]
 
 
 def _rows(node: ir.Node, weight: Weight, x: Array, share: int, rng: np.random.Generator) -> Array:

@@ -30,7 +30,7 @@ from tilewright.passes.weights import Weight, all_weights, spaces_by_value
 Array = npt.NDArray[Any]
 
 _BLOCK = 128  # columns whose compensation of all later ones is one matrix product
-_DAMPING = 0.01  # of the mean diagonal, added to it
+_DAMPING = 0.01  # of the mean diagonal, at least; added to it
 _WIDE = 4096  # columns from which float32 has to do
 _SWEEPS = 2  # over all columns
 _TINY = 1e-30
@@ -88,14 +88,14 @@ def round_weights(model: ir.Model, packed: Mapping[str, PackedWeight], feeds: Se
         else:
             work.append(weight)
     result, layers = dict(packed), []
-    for weight, moment in moments(model, work, feeds):
+    for weight, moment, samples in moments(model, work, feeds):
         name = weight.value.name or ""
-        result[name], layer = _round(weight, packed[name], moment)
+        result[name], layer = _round(weight, packed[name], moment, samples)
         layers.append(layer)
     return Rounding(result, tuple(layers), tuple(fallbacks))
 
 
-def _round(weight: Weight, packed: PackedWeight, moment: Array) -> tuple[PackedWeight, RoundedLayer]:
+def _round(weight: Weight, packed: PackedWeight, moment: Array, samples: int) -> tuple[PackedWeight, RoundedLayer]:
     codec, layout = packed.format.codec, packed.format.layout
     assert isinstance(codec, Integer)
     index, encoded = expand(packed)
@@ -109,7 +109,8 @@ def _round(weight: Weight, packed: PackedWeight, moment: Array) -> tuple[PackedW
     scale, low, high = (spread(part) for part in codec.grid(encoded))
     nearest = spread(q.astype(np.float32))
     wanted = weight.matrix.reshape(scale.shape)
-    best = choose(wanted, nearest, scale, low, high, moment)
+    chosen = choose(wanted, nearest, scale, low, high, _shrunk(moment, samples))
+    best = _better(wanted, nearest, chosen, scale, moment)
     before, after = (_errors(wanted - integers * scale, moment) for integers in (nearest, best))
     integers = _into_payload(packed, index, best.reshape(packed.shape), q)
     values = codec.encode_integers(encoded, integers).arrays["values"]
@@ -121,6 +122,18 @@ def _round(weight: Weight, packed: PackedWeight, moment: Array) -> tuple[PackedW
         float((best != nearest).mean()),
     )
     return _with_values(packed, values), layer
+
+
+def _shrunk(moment: Array, samples: int) -> Array:
+    """Moments towards the identity, the more the fewer samples there are for each column.
+
+    Few samples leave directions in which errors seem free; rounding would pile them up there. With one sample a column
+    the identity, which means nearest rounding, counts as much as what was seen.
+    """
+    columns = moment.shape[1]
+    mean = np.diagonal(moment, axis1=1, axis2=2).mean(axis=1, dtype=np.float64)
+    damping = max(_DAMPING, columns / samples) * np.maximum(mean, 1e-12)
+    return moment + damping[:, None, None].astype(moment.dtype) * np.eye(columns, dtype=moment.dtype)
 
 
 def choose(wanted: Array, nearest: Array, scale: Array, low: Array, high: Array, moment: Array) -> Array:
@@ -196,12 +209,11 @@ def descend(wanted: Array, start: Array, scale: Array, low: Array, high: Array, 
 
 
 def _inverse_root(moment: Array) -> Array:
-    """Upper triangular U with U^T U = (moment + damping)^-1."""
+    """Upper triangular U with U^T U = moment^-1; a little is added to the diagonal where that needs it."""
     kind = np.float32 if moment.shape[1] > _WIDE else np.float64
-    diagonal = np.diagonal(moment, axis1=1, axis2=2)
-    mean = np.maximum(diagonal.mean(axis=1, dtype=np.float64), 1e-12)
+    mean = np.maximum(np.diagonal(moment, axis1=1, axis2=2).mean(axis=1, dtype=np.float64), 1e-12)
     eye = np.eye(moment.shape[1], dtype=kind)
-    damping = _DAMPING
+    damping = 1e-6
     while True:
         try:
             inverse = np.linalg.inv(moment.astype(kind) + (damping * mean)[:, None, None].astype(kind) * eye)

@@ -59,8 +59,9 @@ def test_energy_of_the_output(
     feeds = [{"x": np.random.default_rng(seed).standard_normal(x).astype(np.float32)} for seed in range(3)]
     (weight,) = weights(model)
     assert obstacle(weight, model) == ""
-    ((found, moment),) = moments(model, [weight], feeds)
+    ((found, moment, count),) = moments(model, [weight], feeds)
     assert found is weight
+    assert count == 3 * min(np.prod(y) // y[-1 if operator != "Conv" else 1], 8)
     groups = groups_of(weight)
     rows = weight.matrix.reshape(groups, -1, moment.shape[-1]).astype(np.float64)
     predicted = np.einsum("grk,gkl,grl->gr", rows, moment, rows).ravel()
@@ -85,7 +86,7 @@ def test_a_product_after_a_flatten_has_its_columns_in_the_weights_order() -> Non
     feed = {"x": normal(1, 2, 4, 4)}
     fc = weights(model)[1]
     assert fc.extents == {"R": 5, "C": 3, "T": 16}
-    ((_, moment),) = moments(model, [fc], [feed])
+    ((_, moment, _),) = moments(model, [fc], [feed])
     predicted = np.einsum("rk,kl,rl->r", fc.matrix, moment[0], fc.matrix)
     np.testing.assert_allclose(predicted, np.square(runner(model)(feed)["y"][0]), rtol=1e-4)
 
@@ -93,10 +94,10 @@ def test_a_product_after_a_flatten_has_its_columns_in_the_weights_order() -> Non
 def test_many_positions_are_sampled() -> None:
     model = single("Conv", (1, 4, 64, 64), (5, 4, 1, 1), (1, 5, 64, 64))
     feeds = [{"x": np.random.default_rng(seed).standard_normal((1, 4, 64, 64)).astype(np.float32)} for seed in range(4)]
-    ((_, moment),) = moments(model, weights(model), feeds)
+    ((_, moment, _),) = moments(model, weights(model), feeds)
     # 2048 of 16384 positions: the standard error of a mean square is sqrt(2 / 2048)
     np.testing.assert_allclose(moment[0], np.eye(4), atol=0.15)
-    ((_, again),) = moments(model, weights(model), feeds)
+    ((_, again, _),) = moments(model, weights(model), feeds)
     np.testing.assert_array_equal(moment, again)
 
 
