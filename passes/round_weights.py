@@ -133,7 +133,8 @@ def _shrunk(moment: Array, samples: int) -> Array:
     columns = moment.shape[1]
     mean = np.diagonal(moment, axis1=1, axis2=2).mean(axis=1, dtype=np.float64)
     damping = max(_DAMPING, columns / samples) * np.maximum(mean, 1e-12)
-    return moment + damping[:, None, None].astype(moment.dtype) * np.eye(columns, dtype=moment.dtype)
+    shrunk: Array = moment + damping[:, None, None].astype(moment.dtype) * np.eye(columns, dtype=moment.dtype)
+    return shrunk
 
 
 def choose(wanted: Array, nearest: Array, scale: Array, low: Array, high: Array, moment: Array) -> Array:

@@ -158,6 +158,26 @@ def test_choices_are_near_the_best_of_all_roundings(seed: int) -> None:
     assert (error(chosen) <= error(np.rint(w[0])) * (1 + 1e-5) + 1e-6).all()  # float32
 
 
+@pytest.mark.parametrize("count", [2, 16, 64])
+def test_few_samples_do_not_spoil_what_was_not_sampled(count: int) -> None:
+    """128 columns with a common part, judged on a thousand other inputs."""
+    node = helper.make_node("MatMul", ["x", "w"], ["y"], name="fc")
+    shapes: dict[str, tuple[int, list[int | str]]] = {"x": (FLOAT, [1, 128]), "y": (FLOAT, [1, 24])}
+    model = make_model([node], {"x": shapes["x"]}, {"y": shapes["y"]}, {"w": normal(128, 24)})
+    graph = normalise(ir.from_proto(model), {}, keep=lambda node: True)
+    rng = np.random.default_rng(0)
+    data = (rng.standard_normal((1000 + count, 128)) + 2 * rng.standard_normal((1000 + count, 1))).astype(np.float32)
+    given = packed(graph, "int4")
+    result = round_weights(graph, given, [{"x": row[None]} for row in data[:count]])
+    matrix = weights(graph)["w"].matrix
+
+    def error(weight: PackedWeight) -> float:
+        return float(np.square((matrix - unpack(weight)) @ data[count:].T, dtype=np.float64).mean())
+
+    # two samples say little, and must not cost more than a tenth either; 64 are worth a lot
+    assert error(result.packed["w"]) < {2: 1.1, 16: 1.0, 64: 0.8}[count] * error(given["w"])
+
+
 def test_gptq_keeps_to_limits_and_survives_degenerate_moments() -> None:
     w = normal(2, 3, 300) * 5
     scale = np.full_like(w, 0.5)
