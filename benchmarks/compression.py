@@ -63,17 +63,23 @@ class Setting:
     samples: int | None = None
 
 
+def weights_only(name: str, recipe: Mapping[str, Any], samples: int | None = None) -> Setting:
+    """Activations stay float, but what the weights lose on average is put right in the biases."""
+    quantize = {**recipe.get("quantize", {}), "correct_bias": True}
+    return Setting(name, {**recipe, "quantize": quantize}, samples=samples)
+
+
 SETTINGS = (
     Setting("int8", "int8", activations=True),
-    Setting("weights8", "weights8"),
-    Setting("int4", "int4"),
-    Setting("codebook4", "codebook4"),
-    Setting("astc6x5", "astc6x5"),
-    Setting("astc6x6", "astc6x6"),
-    Setting("mixed5", "mixed5", samples=16),
-    Setting("uniform5", {"quantize": {"weights": "int5"}}),
-    Setting("mixed4", "mixed4", samples=16),
-    Setting("uniform4", {"quantize": {"weights": "int4"}}),
+    weights_only("weights8", {"preset": "weights8"}),
+    weights_only("int4", {"preset": "int4"}),
+    weights_only("codebook4", {"preset": "codebook4"}),
+    weights_only("astc6x5", {"preset": "astc6x5"}),
+    weights_only("astc6x6", {"preset": "astc6x6"}),
+    weights_only("mixed5", {"preset": "mixed5"}, samples=16),
+    weights_only("uniform5", {"quantize": {"weights": "int5"}}),
+    weights_only("mixed4", {"preset": "mixed4"}, samples=16),
+    weights_only("uniform4", {"quantize": {"weights": "int4"}}),
 )
 
 
