@@ -18,6 +18,7 @@ from tilewright.driver import ModelLike, compile
 from tilewright.errors import DataError, ModelError
 from tilewright.numeric import relative_l2, sample_inputs
 from tilewright.recipe import RecipeLike
+from tilewright.report_layers import artifact_file
 from tilewright.targets.base import Target
 
 Tensors = Mapping[str, npt.NDArray[Any]]
@@ -118,7 +119,10 @@ def with_selftest(model: ModelLike, artifact: Artifact) -> Artifact:
     feeds = sample_inputs([artifact.plan.buffers[index] for index in artifact.plan.inputs])
     tolerance = TOLERANCE[str(artifact.metadata["target"]["precision"])]
     source = ir.to_proto(model) if isinstance(model, ir.Model) else model
-    return dataclasses.replace(artifact, selftest=Selftest(feeds, reference(source, feeds), tolerance))
+    made = dataclasses.replace(artifact, selftest=Selftest(feeds, reference(source, feeds), tolerance))
+    if made.report is None:
+        return made
+    return dataclasses.replace(made, report=made.report.with_file("artifact", *artifact_file(made, made.report.layers)))
 
 
 def _run(artifact: Artifact, feeds: Tensors) -> dict[str, npt.NDArray[Any]]:

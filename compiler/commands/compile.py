@@ -11,12 +11,14 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from rich.console import Console
 from rich.table import Table
 
 from tilewright.commands.options import add_model_options, check_paths, parse_shapes
 from tilewright.errors import AccuracyError
 from tilewright.progress import Phases
+from tilewright.recipe import Recipe, load_recipe
 
 if TYPE_CHECKING:
     from tilewright.artifact import Artifact
@@ -43,16 +45,13 @@ def execute(args: argparse.Namespace, out: Console, err: Console) -> int:
     """Does the work."""
     shapes = parse_shapes(args.shape)
     check_paths(args.model, args.output, args.report)
+    recipe = load_recipe(args.recipe)
+    if args.precision:
+        recipe = msgspec.structs.replace(recipe, precision=args.precision)
     phases = Phases(None if args.json else err, args.verbose, args.dump)
-    with phases.show(f"compiling {args.model.name}", total=15 + args.verify):
-        import msgspec
-
+    with phases.show(f"compiling {args.model.name}", total=8 + 7 * recipe.compresses + args.verify):
         from tilewright.driver import compile
-        from tilewright.recipe import Recipe, load_recipe
 
-        recipe = load_recipe(args.recipe)
-        if args.precision:
-            recipe = msgspec.structs.replace(recipe, precision=args.precision)
         artifact = compile(
             args.model, args.target, recipe=recipe, shapes=shapes, calibration=args.calib, observe=phases.observe
         )

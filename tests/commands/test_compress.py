@@ -51,7 +51,9 @@ def test_compile_compresses_too(workspace: Path, tmp_path: Path, capsys: pytest.
     model, x = str(workspace / "model.onnx"), str(workspace / "x.npy")
     assert main(["compress", model, "--recipe", "int4", "-o", str(small)]) == 0
     assert main(["compile", str(small), "-o", str(goal), "--verify"]) == 0
-    assert main(["compile", model, "--recipe", "int4", "-o", str(direct), "--verify", "--selftest"]) == 0
+    capsys.readouterr()
+    assert main(["compile", model, "--recipe", "int4", "-o", str(direct), "--verify", "--selftest", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["report"]["totals"]["file_bytes"] == direct.stat().st_size
     outputs = []
     for artifact in (goal, direct):
         assert main(["run", str(artifact), "--input", x, "-o", str(tmp_path / "y.npz")]) == 0
