@@ -28,6 +28,7 @@ from tilewright.formats.layouts.block_sparse import BlockSparse
 from tilewright.gate import measure
 from tilewright.passes import coring, lowrank
 from tilewright.passes import pivot as pivoting
+from tilewright.passes.already_quantized import already_quantized
 from tilewright.passes.calibrate import collect
 from tilewright.passes.correct_bias import CorrectBias
 from tilewright.passes.encode import Encode
@@ -155,6 +156,7 @@ def compress_graph(
         layers=layers_of(graph, encode.layers, split_graph, notes, output_errors(graph, float_graph, feeds)),
         front=points,
         pivots=pivots,
+        notes=tuple(f"{layer.layer}: {layer.reason}" for layer in already_quantized(original.graph)),
     )
     report = report.with_file("onnx", *onnx_file(graph, report.layers))
     if recipe.accuracy is not None:

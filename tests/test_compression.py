@@ -204,3 +204,27 @@ def test_adaptive_rounding_moves_outputs_less() -> None:
         return relative_l2(outputs(compressed(recipe).model, x), outputs(network(), x))
 
     assert error("adaptive") < 0.9 * error("nearest")
+
+
+def test_weights_that_are_quantized_already_stay_and_are_reported() -> None:
+    once = compressed("weights8")
+    assert once.report.notes == ()
+    twice = compression.run(once.to_proto(), "int4")
+    assert any(note.startswith("fc: its weight is packed already, as dense int8") for note in twice.report.notes)
+    x = samples(1, 9)["x"]
+    np.testing.assert_array_equal(outputs(twice.model, x), outputs(once.model, x))
+    text = """
+        <ir_version: 10, opset_import: ["" : 21]>
+        g (float[2,4] x) => (float[2,3] y) {
+            w = DequantizeLinear(q, scale)
+            y = MatMul(x, w)
+        }"""
+    model = onnx.parser.parse_model(text)
+    integers = np.random.default_rng(1).integers(-128, 128, (4, 3)).astype(np.int8)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(integers, "q"))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(0.01), "scale"))
+    done = compression.run(model, "int4")
+    assert len(done.report.notes) == 1
+    assert "quantized already" in done.report.notes[0]
+    x = np.ones((2, 4), np.float32)
+    np.testing.assert_array_equal(outputs(done.model, x), outputs(model, x))

@@ -48,6 +48,8 @@ def execute(args: argparse.Namespace, out: Console, err: Console) -> int:
 
     for table in tables(done.report):
         out.print(table)
+    for note in done.report.notes:
+        out.print(note, highlight=False, markup=False)
     before, after = args.model.stat().st_size, len(data)
     out.print(
         f"{args.output}: {after:,} bytes, {after / before:.1%} of {args.model.name}", highlight=False, markup=False
