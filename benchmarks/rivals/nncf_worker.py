@@ -38,10 +38,14 @@ def repair(model: onnx.ModelProto) -> None:
     """Makes what NNCF 3.4 writes legal, else onnxruntime refuses it.
 
     A convolution's scales and zero points per channel are [n, 1, 1, 1] instead of [n]; the blocks of a Gemm with a
-    transposed weight name the wrong axis.
+    transposed weight name the wrong axis; a quantizer's output_dtype may contradict the type of its zero point.
     """
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
+        if node.op_type == "QuantizeLinear" and len(node.input) > 2:
+            named = [index for index, entry in enumerate(node.attribute) if entry.name == "output_dtype"]
+            for index in named:
+                del node.attribute[index]  # the zero point says it already
         if node.op_type != "DequantizeLinear" or not all(name in tensors for name in node.input):
             continue
         weight, scale = (list(tensors[name].dims) for name in node.input[:2])

@@ -51,3 +51,16 @@ def test_what_is_legal_stays() -> None:
     before = model.SerializeToString()
     repair(model)
     assert model.SerializeToString() == before
+
+
+def test_type_of_a_quantizer() -> None:
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"], "q", "", None, None, output_dtype=TensorProto.INT8),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"], "y"),
+    ]
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [3]) for name in "xy")
+    constants = [numpy_helper.from_array(np.array(0.5, np.float32), "s"), numpy_helper.from_array(np.uint8(3), "z")]
+    graph = helper.make_graph(nodes, "g", [x], [y], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    repair(model)
+    np.testing.assert_array_equal(run(model, (3,)), np.zeros(3, np.float32))
