@@ -9,7 +9,7 @@ from benchmarks.evaluation import Figures
 
 FLOAT, OURS, RIVAL = "float", "tilewright", "rival"
 POINTS, CORRELATION = 0.005, 0.01  # how far int8 may be below float: accuracies, and coefficients of correlation
-SIZE, SIZE_BYTES = 0.01, 128  # sizes count as equal within this share, or within a few constants of a small graph
+SIZE = 0.01  # sizes count as equal within this share
 ALEXNET_MB, ALEXNET_BEFORE_MB = 27.1, 243.8
 
 
@@ -105,7 +105,7 @@ def no_worse(rival: Row, ours: Sequence[Row]) -> Bar:
 
 def as_small(row: Row, other: Row) -> bool:
     """Whether a row's weights are no larger than the other's, but for what counts as equal."""
-    return row.weight_bytes <= other.weight_bytes + max(SIZE_BYTES, SIZE * other.weight_bytes)
+    return row.weight_bytes <= other.weight_bytes * (1 + SIZE)
 
 
 def not_below(got: Figures, other: Figures) -> bool:

@@ -19,6 +19,7 @@
 
     [cluster]                           # instead of quantize.weights: weight sharing
     centroids = 16
+    scaled = true                       # a scale for each channel; Deep Compression has none
     [astc]                              # or texture compression
     block = "6x6"
     [allocate]                          # or the format that suits each layer, for a budget; give one of the three
@@ -120,6 +121,7 @@ class Cluster(_Section, frozen=True):
     """Weight sharing."""
 
     centroids: int = 16
+    scaled: bool = False
 
 
 class Astc(_Section, frozen=True):
@@ -207,7 +209,7 @@ class Recipe(_Section, frozen=True):
         if self.quantize is not None and self.quantize.weights is not None:
             return self.quantize.weights
         if self.cluster is not None:
-            return f"codebook({self.cluster.centroids})"
+            return f"codebook({self.cluster.centroids}{',scaled' if self.cluster.scaled else ''})"
         if self.astc is not None:
             levels = "" if self.astc.levels is None else f",levels={self.astc.levels}"
             return f"astc({self.astc.block.replace('x', ',')}{levels})"
@@ -281,7 +283,7 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
     "int8": {"quantize": _INT8},
     "weights8": {"quantize": {"weights": "int8"}},
     "int4": {"quantize": {"weights": "int4(group=32)"}, "layer": _SPARE},
-    "codebook4": {"cluster": {"centroids": 16}, "storage": {"entropy": True}, "layer": _SPARE},
+    "codebook4": {"cluster": {"centroids": 16, "scaled": True}, "storage": {"entropy": True}, "layer": _SPARE},
     "astc6x5": {"astc": {"block": "6x5"}, "layer": _SPARE},
     "astc6x6": {"astc": {"block": "6x6"}, "layer": _SPARE},
     "mixed5": {"allocate": {"bits": 5.0}, "quantize": {"rounding": "adaptive"}},

@@ -26,6 +26,7 @@ CODECS = [
     "codebook(5)",
     "codebook(16)",
     "codebook(200)",
+    "codebook(16,scaled)",
     "vbd(3.5)",
     "vbd(11)",
     "vbd(7,per=tensor)",

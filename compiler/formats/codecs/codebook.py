@@ -2,6 +2,11 @@
 
     values     uint8, a bit stream (see bits.py) of ceil(log2 k)-bit centroid numbers in row-major order
     codebook   float16 [k], ascending
+    scales     ``codebook(k,scaled)`` alone: float32 [rows], by which the centroids of a row are multiplied
+
+Channels of trained networks differ in range, above all where batch norm was folded into them, and small ones are lost
+to a codebook for all. With scales, rows are clustered at equal root mean square; then each row's scale is the one of
+the least squared error.
 
 k-means runs from two starts and the smaller error wins: centroids spread evenly over [minimum, maximum], and spread
 with the cube root of the weights' density, which is optimal for many centroids (Panter and Dite, 1951) and spares the
@@ -18,11 +23,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tilewright.errors import ArtifactError
-from tilewright.formats.base import Encoded, Matrix
+from tilewright.formats.base import Array, Encoded, Matrix
 from tilewright.formats.bits import pack_bits, packed_nbytes, unpack_bits
 from tilewright.formats.checks import checked, half
 from tilewright.formats.clipping import weighted_points
-from tilewright.formats.element import Element, Extents, Loads, Ops, symbol
+from tilewright.formats.element import Element, Extents, Loads, Ops, Value, symbol
 
 _ITERATIONS = 1000  # of Lloyd's algorithm for a start, in all
 _MOVES = 20  # rounds of moving empty centroids
@@ -38,9 +43,11 @@ class Codebook:
 
     Attributes:
         k: 2 to 256.
+        scaled: every row has a scale.
     """
 
     k: int
+    scaled: bool = False
 
     def __post_init__(self) -> None:
         if not 2 <= self.k <= 256:
@@ -52,14 +59,15 @@ class Codebook:
 
     @property
     def spec(self) -> str:
-        return f"codebook({self.k})"
+        return f"codebook({self.k}{',scaled' if self.scaled else ''})"
 
     @property
     def symbol_bits(self) -> Mapping[str, int]:
-        return {"values": self.bits, "codebook": 16}
+        return {"values": self.bits, "codebook": 16, "scales": 32}
 
     def packed_bytes(self, shape: tuple[int, int]) -> int:
-        return packed_nbytes(shape[0] * shape[1], self.bits) + 2 * self.k
+        scales = 4 * shape[0] if self.scaled else 0
+        return packed_nbytes(shape[0] * shape[1], self.bits) + 2 * self.k + scales
 
     def encode(self, payload: Matrix) -> Encoded:
         """Clusters the weights and rounds the centroids to fp16.
@@ -68,14 +76,18 @@ class Codebook:
             DataError: NaN, infinity, or a largest magnitude outside fp16's normal range.
         """
         matrix = checked(payload)
+        if self.scaled:
+            matrix = matrix / _root_mean_squares(matrix)[:, None]
         points, counts = weighted_points(matrix.ravel())
         half(points, "weights", "scale the layer or use an integer format for it")
         order = np.argsort(points[0])
         centroids = kmeans(points[0, order].astype(np.float64), counts[order].astype(np.float64), self.k)
-        return self.encode_with(matrix, centroids.astype(np.float32))
+        return self.encode_with(payload, centroids.astype(np.float32))
 
     def encode_with(self, payload: Matrix, centroids: npt.NDArray[np.floating]) -> Encoded:
         """Assigns every weight to the nearest of k given centroids, for example trained ones, rounded to fp16.
+
+        With scales, centroids are those of rows whose root mean square is one.
 
         Raises:
             DataError: NaN or infinity in either; centroids outside fp16's range.
@@ -87,15 +99,22 @@ class Codebook:
         table = np.sort(half(checked(centroids[None, :]), "centroids", "scale the layer"))[0]
         wide = table.astype(np.float32)
         borders = (wide[1:] + wide[:-1]) / 2
-        flat = matrix.ravel()
+        unit = matrix / _root_mean_squares(matrix)[:, None] if self.scaled else matrix
+        flat = unit.ravel()
         symbols = np.empty(flat.size, np.uint8)
         for first in range(0, flat.size, _CHUNK):
             symbols[first : first + _CHUNK] = np.searchsorted(borders, flat[first : first + _CHUNK])
-        arrays = {"values": pack_bits(symbols, self.bits), "codebook": table}
+        arrays: dict[str, Array] = {"values": pack_bits(symbols, self.bits), "codebook": table}
+        if self.scaled:
+            arrays["scales"] = _best_scales(matrix, wide[symbols].reshape(matrix.shape))
         return Encoded(arrays, (matrix.shape[0], matrix.shape[1]))
 
     def decoder(self, ops: Ops, loads: Loads, shape: Extents) -> Element:
-        return lambda row, column: loads["codebook"][symbol(ops, loads["values"], row * shape[1] + column, self.bits)]
+        def element(row: Value, column: Value) -> Value:
+            centroid = loads["codebook"][symbol(ops, loads["values"], row * shape[1] + column, self.bits)]
+            return centroid * loads["scales"][row] if self.scaled else centroid
+
+        return element
 
     def symbols(self, encoded: Encoded) -> npt.NDArray[np.uint8]:
         """Centroid numbers, uint8 of the payload's shape.
@@ -115,8 +134,34 @@ class Codebook:
         return symbols.reshape(rows, columns)
 
     def decode(self, encoded: Encoded) -> Matrix:
-        """The centroid of each weight."""
-        return encoded.arrays["codebook"].astype(np.float32)[self.symbols(encoded)]
+        """The centroid of each weight, times the scale of its row.
+
+        Raises:
+            ArtifactError: arrays that do not fit the shape, or a number without a centroid.
+        """
+        centroids: Matrix = encoded.arrays["codebook"].astype(np.float32)[self.symbols(encoded)]
+        if not self.scaled:
+            return centroids
+        scales = encoded.arrays["scales"]
+        if scales.shape != encoded.shape[:1]:
+            raise ArtifactError(f"{self.spec}: scales of shape {list(scales.shape)}")
+        return centroids * scales[:, None]
+
+
+def _root_mean_squares(matrix: Matrix) -> Matrix:
+    """Of each row, float32; 1 for rows of zeros."""
+    largest = np.maximum(matrix.max(axis=1), -matrix.min(axis=1))
+    unit = matrix / np.where(largest > 0, largest, 1)[:, None]  # squares of tiny or huge weights leave float32
+    found: Matrix = largest * np.sqrt(np.square(unit).mean(axis=1))
+    return np.where(found > 0, found, np.float32(1))
+
+
+def _best_scales(matrix: Matrix, centroids: Matrix) -> Matrix:
+    """The scale of each row with the least squared error, float32."""
+    norm = np.einsum("rc,rc->r", centroids, centroids, dtype=np.float64)
+    product = np.einsum("rc,rc->r", matrix, centroids, dtype=np.float64)
+    scales: Matrix = np.divide(product, norm, out=np.zeros_like(norm), where=norm > 0).astype(np.float32)
+    return scales
 
 
 def kmeans(points: Vector, counts: Vector, k: int) -> Vector:
