@@ -12,7 +12,6 @@ from benchmarks.compression_bars import (
     RIVAL,
     Row,
     alexnet,
-    as_small,
     bars,
     beats_uniform,
     near_float,
