@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tilewright.errors import TilewrightError
+from tilewright.errors import TilewrightError, UsageError
 
 
 def replace_file(path: str | Path, chunks: Sequence[bytes | memoryview], what: str) -> None:
@@ -19,14 +19,14 @@ def replace_file(path: str | Path, chunks: Sequence[bytes | memoryview], what: s
         what: the file's name in messages, for example "the report".
 
     Raises:
-        TilewrightError: the folder is missing, the path is no regular file, or there is no space; nothing is left
-            behind.
+        UsageError: the folder is missing, or the path is no regular file.
+        TilewrightError: it cannot be written, for example for lack of space; nothing is left behind.
     """
     goal = Path(path)
     if not goal.parent.is_dir():
-        raise TilewrightError(f"{goal}: cannot write {what}: there is no folder {goal.parent}")
+        raise UsageError(f"{goal}: cannot write {what}: there is no folder {goal.parent}")
     if goal.exists() and not goal.is_file():
-        raise TilewrightError(f"{goal}: not a regular file, and {what} only replaces files")
+        raise UsageError(f"{goal}: not a regular file, and {what} can only replace files")
     temporary: str | None = None
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{goal.name}.", suffix=".tmp", dir=goal.parent)

@@ -22,7 +22,9 @@ else:
 
 ROOT = Path(__file__).parents[1]
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
-TORCH = "torch==2.13.0"  # pinned by hand: its dependencies differ by build (CPU, CUDA), so pip cannot pick them for all
+# Pinned by hand. torch: its dependencies differ by build (CPU, CUDA), so pip cannot pick them for all. nncf: a rival,
+# for one benchmark; its own pins shall not hold back ours.
+BY_HAND = ("nncf==3.4.0", "torch==2.13.0")
 HEADER = """\
 # Exact versions that this project is built and tested with; written by scripts/update_constraints.py.
 """
@@ -34,7 +36,8 @@ def requirements() -> list[str]:
     extras = project["project"].get("optional-dependencies", {})
     wanted = [*project["build-system"]["requires"], *project["project"]["dependencies"]]
     wanted += [line for group in extras.values() for line in group]
-    return [line for line in wanted if not line.startswith("torch")]
+    by_hand = tuple(pin.partition("==")[0] for pin in BY_HAND)
+    return [line for line in wanted if not line.startswith(by_hand)]
 
 
 def resolve(python: str, wanted: list[str]) -> dict[str, str]:
@@ -69,7 +72,7 @@ def main() -> None:
         for name, version in resolve(python, wanted).items():
             found[name][version].append(python)
     lines = [f"{name}=={version}{marker(pythons)}" for name in found for version, pythons in found[name].items()]
-    (ROOT / "constraints.txt").write_text(HEADER + "\n".join(sorted([*lines, TORCH])) + "\n")
+    (ROOT / "constraints.txt").write_text(HEADER + "\n".join(sorted([*lines, *BY_HAND])) + "\n")
 
 
 if __name__ == "__main__":

@@ -52,6 +52,6 @@ def test_only_regular_files_are_replaced(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     for goal in (tmp_path, pipe):
-        with pytest.raises(TilewrightError, match="not a regular file, and the page only replaces files"):
+        with pytest.raises(TilewrightError, match="not a regular file, and the page can only replace files"):
             replace_file(goal, [b""], "the page")
     assert pipe.is_fifo()
