@@ -57,7 +57,8 @@ class Jetson(GpuTarget):
             param if written else f"const {param}" for param, written in zip(kernel.params, kernel.written, strict=True)
         )
         threads = kernel.block[0] * kernel.block[1] * kernel.block[2]
-        head = f'extern "C" __global__ void __launch_bounds__({threads})\n{kernel.name}({params})'
+        # Two blocks a multiprocessor: without a number ptxas saves registers for more and spills here and there.
+        head = f'extern "C" __global__ void __launch_bounds__({threads}, 2)\n{kernel.name}({params})'
         return f"{head} {{\n{kernel.body}}}\n"
 
     def source(self, generated: Generated) -> str:

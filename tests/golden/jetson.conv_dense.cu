@@ -27,7 +27,7 @@ typedef unsigned long long uint64_t;
   #define ushort unsigned short
 #endif
 
-extern "C" __global__ void __launch_bounds__(100)
+extern "C" __global__ void __launch_bounds__(100, 2)
 conv2d_add_relu_kernel(float* __restrict__ pad_temp_ptr, const float* __restrict__ x_ptr) {
   float condval;
   if ((((10 <= ((int)threadIdx.x)) && (((int)threadIdx.x) < 90)) && (1 <= (((int)threadIdx.x) % 10))) && ((((int)threadIdx.x) % 10) < 9)) {
@@ -38,7 +38,7 @@ conv2d_add_relu_kernel(float* __restrict__ pad_temp_ptr, const float* __restrict
   pad_temp_ptr[((((int)blockIdx.x) * 100) + ((int)threadIdx.x))] = condval;
 }
 
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, 2)
 conv2d_add_relu_kernel_1(float* __restrict__ compute_intermediate_ptr, const float* __restrict__ pad_temp_ptr, const float* __restrict__ param_0_ptr, const float* __restrict__ param_1_ptr) {
   alignas(64) float conv2d_nchw_intermediate_local_ptr[4];
   alignas(64) float pad_temp_local_ptr[6];
@@ -88,7 +88,7 @@ conv2d_add_relu_kernel_1(float* __restrict__ compute_intermediate_ptr, const flo
   *(float4*)(compute_intermediate_ptr + (((int)threadIdx.x) * 4)) = __1;
 }
 
-extern "C" __global__ void __launch_bounds__(3)
+extern "C" __global__ void __launch_bounds__(3, 2)
 matmul_add_kernel(float* __restrict__ T_add_intermediate_ptr, const float* __restrict__ nflatten_z_ptr, const float* __restrict__ param_0_ptr, const float* __restrict__ param_1_ptr) {
   alignas(64) float matmul_intermediate_local_ptr[4];
   alignas(64) float nflatten_z_local_ptr[4];
