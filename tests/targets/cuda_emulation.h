@@ -11,7 +11,7 @@ static Index3 blockIdx, threadIdx;
 #define __global__
 #define __device__
 #define __restrict__ __restrict
-#define __launch_bounds__(threads)
+#define __launch_bounds__(...)
 
 template <typename Kernel, typename... Args>
 static void emulate(Kernel kernel, const unsigned* grid, const unsigned* block, Args... args) {

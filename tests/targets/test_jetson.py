@@ -70,7 +70,7 @@ def test_source_of_a_convolution_and_a_dense_layer(sources: list[str], golden: G
 
 def test_blocks_are_as_large_as_stated_and_read_only_data_is_const(sources: list[str]) -> None:
     plan = compiled(residual_net(), "jetson-nano")
-    found = re.findall(r"__launch_bounds__\((\d+)\)\n(\w+)\(([^)]*)\)", sources[0])
+    found = re.findall(r"__launch_bounds__\((\d+), \d+\)\n(\w+)\(([^)]*)\)", sources[0])
     kernels = {name: (int(threads), params.split(",")) for threads, name, params in found}
     for launch in plan.launches:
         threads, params = kernels[launch.kernel]
