@@ -11,11 +11,10 @@ from tilewright.formats.base import Layout
 from tilewright.formats.packed import PackedWeight, pack
 from tilewright.formats.registry import Format, parse
 from tilewright.passes.allocate import Allocation, allocate, front, smallest
-from tilewright.passes.coupling import couple
 from tilewright.passes.lowrank import RESIDUAL
 from tilewright.passes.masks import detect
 from tilewright.passes.sensitivity import sensitivities
-from tilewright.passes.weights import Weight, all_weights, spaces_by_value
+from tilewright.passes.weights import Weight, weights_in
 from tilewright.recipe import DETECT, FLOAT, UNSTRUCTURED, Allocate, Recipe, Settings, format_of
 from tilewright.report import FrontPoint
 from tilewright.report_layers import Notes
@@ -39,7 +38,7 @@ def choose(
     """
     chosen: Choice = {}
     problems: list[str] = []
-    for weight in weights_in(graph):
+    for weight in weights_in(graph.graph):
         form = _format(recipe, weight)
         if form is None:
             continue
@@ -59,11 +58,6 @@ def choose(
         return chosen, ()
     allocation, points = _allocate(graph, recipe, recipe.allocate, feeds)
     return {**chosen, **allocation.packed}, points
-
-
-def weights_in(graph: ir.Model) -> list[Weight]:
-    """All weights that formats can store."""
-    return list(all_weights(graph.graph, spaces_by_value(couple(graph.graph))))
 
 
 def settings_of(recipe: Recipe, weight: Weight) -> Settings:

@@ -22,7 +22,7 @@ import onnx_ir as ir
 
 from tilewright import calibration as samples
 from tilewright import passes
-from tilewright.choice import choose, layout_of, settings_of, weights_in
+from tilewright.choice import choose, layout_of, settings_of
 from tilewright.errors import AccuracyError, UsageError
 from tilewright.formats.layouts.block_sparse import BlockSparse
 from tilewright.gate import measure
@@ -37,7 +37,7 @@ from tilewright.passes.masks import Masks, load_masks
 from tilewright.passes.quantize_activations import QuantizeActivations, observed
 from tilewright.passes.raise_opset import RaiseOpset
 from tilewright.passes.round_weights import round_weights
-from tilewright.passes.weights import Weight
+from tilewright.passes.weights import Weight, weights_in
 from tilewright.recipe import Recipe, RecipeLike, load_recipe
 from tilewright.report import PivotReport, Report
 from tilewright.report_layers import Notes, layers_of, onnx_file, output_errors
@@ -247,7 +247,7 @@ def _core(graph: ir.Model, recipe: Recipe) -> None:
 
 def _depths(graph: ir.Model, recipe: Recipe) -> Callable[[ir.Node], int | None]:
     """The depth of the activations that a node reads, None for float."""
-    kinds = {weight.layer: weight.kind for weight in weights_in(graph)}
+    kinds = {weight.layer: weight.kind for weight in weights_in(graph.graph)}
 
     def depth(node: ir.Node) -> int | None:
         name = node.name or ""

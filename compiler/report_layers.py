@@ -13,10 +13,9 @@ import onnx_ir as ir
 
 from tilewright.formats.packed import PackedWeight, kept_magnitude, snr_db
 from tilewright.numeric import relative_l2
-from tilewright.passes.coupling import couple
 from tilewright.passes.encode import EncodedLayer, is_unpack, unpackings
 from tilewright.passes.execution import Feed, runner
-from tilewright.passes.weights import Array, all_weights, spaces_by_value
+from tilewright.passes.weights import Array, all_weights, weights_in
 from tilewright.report import LayerReport, Report, histogram
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ def layers_of(
     packed = {layer.weight: layer.packed for layer in encoded}
     nodes = {str(node.outputs[0].name): (node, unpacking) for node, unpacking in unpackings(graph.graph)}
     rows = []
-    for weight in all_weights(float_graph.graph, spaces_by_value(couple(float_graph.graph))):
+    for weight in weights_in(float_graph.graph):
         name = weight.value.name or ""
         before = weight.array
         row = LayerReport(

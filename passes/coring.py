@@ -6,17 +6,17 @@ together. PowerVR's tools call this coring; see Han et al., "Learning both Weigh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import onnx_ir as ir
 
-from tilewright.errors import DataError, Problem, RecipeError
+from tilewright.errors import RecipeError
 from tilewright.formats.base import Layout
 from tilewright.passes.coupling import couple
-from tilewright.passes.weights import Array, Weight, spaces_by_value, weights_of
+from tilewright.passes.weights import Array, Weight, check_finite, spaces_by_value, weights_of
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Coring(ir.passes.InPlacePass):
         along = spaces_by_value(couple(model.graph))
         ruled = [(weight, self.rule(weight)) for weight in weights_of(model.graph, along)]
         work = [(weight, rule) for weight, rule in ruled if rule is not None]
-        _check_finite([weight for weight, _ in work])
+        check_finite([weight for weight, _ in work], "weights cannot be cored")
         if self.scope == "global":
             work = _with_global_threshold(work)
         for weight, rule in work:
@@ -100,16 +100,6 @@ class Coring(ir.passes.InPlacePass):
                 )
             )
         return ir.passes.PassResult(model, bool(work))
-
-
-def _check_finite(weights: Sequence[Weight]) -> None:
-    problems = [
-        str(Problem(weight.layer, "its weight has NaN or infinite elements", "repair the model"))
-        for weight in weights
-        if not np.isfinite(weight.matrix).all()
-    ]
-    if problems:
-        raise DataError("weights cannot be cored:\n  - " + "\n  - ".join(problems))
 
 
 def _with_global_threshold(work: list[tuple[Weight, Rule]]) -> list[tuple[Weight, Rule]]:

@@ -28,9 +28,8 @@ from tilewright.formats.codecs.integer import Integer
 from tilewright.formats.layouts.dense import Dense
 from tilewright.formats.packed import PackedWeight, expand, kept_magnitude, pack, snr_db, unpack
 from tilewright.formats.registry import Format, parse
-from tilewright.passes.coupling import couple
 from tilewright.passes.onnx_ops import OnnxOps
-from tilewright.passes.weights import Array, Weight, all_weights, spaces_by_value
+from tilewright.passes.weights import Array, Weight, weights_in
 
 DOMAIN = "tilewright"
 PREFIX = "Unpack_"
@@ -91,7 +90,7 @@ class Encode(ir.passes.InPlacePass):
         if model.opset_imports.get("", 0) < OPSET:
             raise ModelError(f"compressed weights need opset {OPSET}; convert the model with onnx.version_converter")
         problems = []
-        weights = list(all_weights(model.graph, spaces_by_value(couple(model.graph))))
+        weights = weights_in(model.graph)
         for weight in weights:
             chosen = self.rule(weight)
             if chosen is None:

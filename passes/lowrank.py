@@ -20,9 +20,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from tilewright.errors import DataError, Problem, RecipeError
-from tilewright.passes.coupling import couple
-from tilewright.passes.weights import Weight, all_weights, spaces_by_value
+from tilewright.errors import RecipeError
+from tilewright.passes.weights import Weight, check_finite, weights_in
 
 Array = npt.NDArray[Any]
 
@@ -97,21 +96,11 @@ class Lowrank(ir.passes.InPlacePass):
         Raises:
             DataError: weights with NaN or infinity, all layers at once.
         """
-        weights = list(all_weights(model.graph, spaces_by_value(couple(model.graph))))
+        weights = weights_in(model.graph)
         work = [(weight, rule) for weight in weights if (rule := self.rule(weight)) is not None]
-        _check_finite([weight for weight, _ in work])
+        check_finite([weight for weight, _ in work], "weights cannot be split")
         self.layers = [_split(model.graph, weight, rule) for weight, rule in work]
         return ir.passes.PassResult(model, any(layer.rank for layer in self.layers))
-
-
-def _check_finite(weights: list[Weight]) -> None:
-    problems = [
-        str(Problem(weight.layer, "its weight has NaN or infinite elements", "repair the model"))
-        for weight in weights
-        if not np.isfinite(weight.taps).all()
-    ]
-    if problems:
-        raise DataError("weights cannot be split:\n  - " + "\n  - ".join(problems))
 
 
 def _split(graph: ir.Graph, weight: Weight, rule: Rule) -> LowrankLayer:

@@ -21,8 +21,7 @@ from tilewright.formats.base import Layout
 from tilewright.formats.layouts.block_sparse import SIDES, BlockSparse
 from tilewright.formats.layouts.dense import Dense
 from tilewright.formats.layouts.two_four import TwoFour
-from tilewright.passes.coupling import couple
-from tilewright.passes.weights import Array, Weight, all_weights, spaces_by_value
+from tilewright.passes.weights import Array, Weight, weights_in
 
 BITS = 8
 _LEAST_SAVING = 0.1  # of the dense bytes: less is not worth an index that kernels must follow
@@ -86,7 +85,7 @@ class Masks(ir.passes.InPlacePass):
             DataError: masks that name no weight, name one twice, or have the wrong shape or values; all at once, and
                 the model is left as it was.
         """
-        weights = list(all_weights(model.graph, spaces_by_value(couple(model.graph))))
+        weights = weights_in(model.graph)
         matched = _matched(weights, self.masks)
         for weight in weights:
             name = weight.value.name or ""

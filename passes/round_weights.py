@@ -22,10 +22,9 @@ from tilewright.formats.base import Kept
 from tilewright.formats.codecs.integer import Integer
 from tilewright.formats.packed import PackedWeight, expand, symbol_bits
 from tilewright.passes.activation_plan import Fallback
-from tilewright.passes.coupling import couple
 from tilewright.passes.execution import Feed
 from tilewright.passes.layer_inputs import groups_of, moments, obstacle
-from tilewright.passes.weights import Weight, all_weights, spaces_by_value
+from tilewright.passes.weights import Weight, weights_in
 
 Array = npt.NDArray[Any]
 
@@ -76,7 +75,7 @@ def round_weights(model: ir.Model, packed: Mapping[str, PackedWeight], feeds: Se
         ModelError: onnxruntime cannot run the model.
     """
     work, fallbacks = [], []
-    for weight in all_weights(model.graph, spaces_by_value(couple(model.graph))):
+    for weight in weights_in(model.graph):
         given = packed.get(weight.value.name or "")
         if given is None:
             continue

@@ -19,10 +19,9 @@ import onnx_ir as ir
 from tilewright.errors import DataError, Problem, RecipeError
 from tilewright.formats.packed import PackedWeight, pack, unpack
 from tilewright.formats.registry import Format
-from tilewright.passes.coupling import couple
 from tilewright.passes.deviation import Array, Deviation, Probe
 from tilewright.passes.execution import Feed
-from tilewright.passes.weights import Weight, all_weights, spaces_by_value
+from tilewright.passes.weights import Weight, check_finite, weights_in
 
 Candidates = Callable[[Weight], Sequence[Format]]
 Cost = Callable[[Weight, PackedWeight], float]
@@ -126,12 +125,12 @@ def sensitivities(
         DataError: no feed; NaN or infinity in weights or outputs; a format that cannot hold a weight. All layers are
             listed.
     """
-    weights = all_weights(model.graph, spaces_by_value(couple(model.graph)))
+    weights = weights_in(model.graph)
     asked = [(weight, tuple(candidates(weight))) for weight in weights]
     work = {weight: formats for weight, formats in asked if formats}
     if not work:
         raise RecipeError(f"allocation has nothing to choose from: none of {len(asked)} weights has a candidate format")
-    _check_finite(work)
+    check_finite(work, "formats cannot be allocated")
     deviation = None if feeds is None else Deviation(model, feeds)
     probes = ((weight, None) for weight in work) if deviation is None else deviation.probes(list(work))
     layers, problems = [], []
@@ -161,16 +160,6 @@ def _options(weight: Weight, formats: Iterable[Format], cost: Cost, probe: Probe
         decoded = weight.arranged(unpack(packed))
         error = _energy(original - decoded) / (energy or 1.0) if probe is None else probe(decoded)
         yield Option(packed, float(cost(weight, packed)), error)
-
-
-def _check_finite(weights: Iterable[Weight]) -> None:
-    problems = [
-        str(Problem(weight.layer, "its weight has NaN or infinite elements", "repair the model"))
-        for weight in weights
-        if not np.isfinite(weight.matrix).all()
-    ]
-    if problems:
-        raise DataError("formats cannot be allocated:\n  - " + "\n  - ".join(problems))
 
 
 def _energy(array: Array) -> float:

@@ -8,7 +8,7 @@ up (an embedding), rows are its entries.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from tilewright.passes.coupling import Space
+from tilewright.errors import DataError, Problem
+from tilewright.passes.coupling import Space, couple
 
 Array = npt.NDArray[Any]  # float32
 Kind = Literal["conv", "depthwise", "grouped", "transposed", "matmul", "table"]
@@ -132,6 +133,28 @@ def all_weights(graph: ir.Graph, spaces: Mapping[ir.Value, list[Space]] | None =
         repeat = repeats.pop() if len(repeats) == 1 else 1
         grouped = node.attributes.get_int("group", 1) != 1
         yield Weight(node.name or "", value, rows, columns, repeat, node.op_type, prunable and len(uses) == 1, grouped)
+
+
+def weights_in(graph: ir.Graph) -> list[Weight]:
+    """All weights that formats can store, with the columns that coupling tells."""
+    return list(all_weights(graph, spaces_by_value(couple(graph))))
+
+
+def check_finite(weights: Iterable[Weight], what: str) -> None:
+    """
+    Args:
+        what: cannot be done, for the message: "weights cannot be cored".
+
+    Raises:
+        DataError: NaN or infinity in some weights, all layers at once.
+    """
+    problems = [
+        str(Problem(weight.layer, "its weight has NaN or infinite elements", "repair the model"))
+        for weight in weights
+        if not np.isfinite(weight.array).all()
+    ]
+    if problems:
+        raise DataError(f"{what}:\n  - " + "\n  - ".join(problems))
 
 
 def spaces_by_value(spaces: list[Space]) -> dict[ir.Value, list[Space]]:
