@@ -1,6 +1,6 @@
 """Compressed networks side by side: size and accuracy of every format, beside onnxruntime's and NNCF's quantizers.
 
-    python -m benchmarks.compression [--models mnist-conv ...] [--formats int8 int4 ...] [--rivals no] [--quick]
+    python -m benchmarks.compression [--models mnist-conv ...] [--formats int8 int4 ...] [--no-rivals] [--quick]
                                      [--artifacts] [--json out.json]
 
 Nothing is retrained. Everybody starts from the same float ONNX and calibrates on the same data, none of which is
@@ -53,20 +53,17 @@ class Setting:
 
     Attributes:
         activations: whether they are quantized too.
-        samples: how many calibration samples to use, taken evenly; None for all. Allocation runs the network some
-            hundred times over each.
     """
 
     name: str
     recipe: str | Mapping[str, Any]
     activations: bool = False
-    samples: int | None = None
 
 
-def weights_only(name: str, recipe: Mapping[str, Any], samples: int | None = None) -> Setting:
+def weights_only(name: str, recipe: Mapping[str, Any]) -> Setting:
     """Activations stay float, but what the weights lose on average is put right in the biases."""
     quantize = {**recipe.get("quantize", {}), "correct_bias": True}
-    return Setting(name, {**recipe, "quantize": quantize}, samples=samples)
+    return Setting(name, {**recipe, "quantize": quantize})
 
 
 SETTINGS = (
@@ -76,9 +73,9 @@ SETTINGS = (
     weights_only("codebook4", {"preset": "codebook4"}),
     weights_only("astc6x5", {"preset": "astc6x5"}),
     weights_only("astc6x6", {"preset": "astc6x6"}),
-    weights_only("mixed5", {"preset": "mixed5"}, samples=8),
+    weights_only("mixed5", {"preset": "mixed5"}),
     weights_only("uniform5", {"quantize": {"weights": "int5"}}),
-    weights_only("mixed4", {"preset": "mixed4"}, samples=8),
+    weights_only("mixed4", {"preset": "mixed4"}),
     weights_only("uniform4", {"quantize": {"weights": "int4"}}),
 )
 
@@ -102,9 +99,8 @@ class Bench:
     def ours(self, setting: Setting) -> Row:
         row = Row(self.model.name, setting.name, OURS, setting.activations)
         begin = time.monotonic()
-        step = 1 if setting.samples is None else max(1, len(self.calibration) // setting.samples)
         try:
-            made = compression.run(self.source, setting.recipe, calibration=self.calibration[::step])
+            made = compression.run(self.source, setting.recipe, calibration=self.calibration)
             seconds = time.monotonic() - begin
             proto = made.to_proto()
             artifact = 0

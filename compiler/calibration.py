@@ -89,6 +89,11 @@ class Calibration(Sequence[Feed]):
         group = [self._items[(first + offset) % self.samples].read() for offset in range(self.batch)]
         return {tensor.name: _assemble([sample[tensor.name] for sample in group], tensor) for tensor in self._inputs}
 
+    def evenly(self, samples: int) -> list[Feed]:
+        """Feeds at equal distances, of about so many samples in all: at least one, and at most all there are."""
+        count = min(len(self), max(1, samples // self.batch))
+        return [self[at * len(self) // count] for at in range(count)]
+
 
 def load(source: Source, inputs: Sequence[TensorSpec]) -> Calibration:
     """Reads and checks calibration data.

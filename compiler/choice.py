@@ -106,7 +106,7 @@ def _allocate(
         layout = _stored_layout(recipe, settings, weight)
         return [format_of(spec, layout, settings.storage) for spec in budget.candidates]
 
-    table = sensitivities(graph, feeds, candidates)
+    table = sensitivities(graph, None if feeds is None else feeds.evenly(budget.samples), candidates)
     if budget.max_error is not None:
         made = smallest(table, budget.max_error)
     else:

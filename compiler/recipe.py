@@ -27,6 +27,7 @@
     bytes = 1_500_000                   # of all weights
     max_error = 0.01                    # relative squared error of the network's outputs
     candidates = ["int3", "int4", "int8"]
+    samples = 8                         # of the calibration data, to measure each candidate on
 
     [lowrank]
     energy = 0.99                       # or: rank = 64
@@ -132,12 +133,18 @@ class Astc(_Section, frozen=True):
 
 
 class Allocate(_Section, frozen=True):
-    """A budget for all weights together; see passes/allocate.py."""
+    """A budget for all weights together; see passes/allocate.py.
+
+    Attributes:
+        samples: most calibration samples that the outputs are measured on, taken evenly; the network runs some hundred
+            times over each. Everything else sees all samples.
+    """
 
     bits: float | None = None
     bytes: int | None = None
     max_error: float | None = None
     candidates: tuple[str, ...] = _CANDIDATES
+    samples: int = 8
 
 
 class Lowrank(_Section, frozen=True):
@@ -394,6 +401,8 @@ def _problems(recipe: Recipe) -> list[str]:
         _exactly_one(found, "allocate", recipe.allocate, ("bits", "bytes", "max_error"))
         if not recipe.allocate.candidates:
             found.append("allocate.candidates: none given")
+        if recipe.allocate.samples < 1:
+            found.append(f"allocate.samples: {recipe.allocate.samples} is not 1 or more")
     if recipe.lowrank is not None:
         _exactly_one(found, "lowrank", recipe.lowrank, ("rank", "energy"))
         codecs += [("lowrank.residual", recipe.lowrank.residual)] if recipe.lowrank.residual else []

@@ -69,6 +69,18 @@ def test_samples_are_grouped_by_the_models_batch(samples: int, batch: int, squee
     np.testing.assert_array_equal(got, data[np.arange(len(got)) % samples])  # filled up with the first samples
 
 
+@given(samples=st.integers(1, 30), batch=st.integers(1, 4), wanted=st.integers(1, 40))
+def test_a_part_is_taken_evenly(samples: int, batch: int, wanted: int) -> None:
+    feeds = load([np.full((1, 2), at, np.float32) for at in range(samples)], [Input("x", "float32", (batch, 2))])
+    part = feeds.evenly(wanted)
+    places = [int(feed["x"][0, 0]) // batch for feed in part]
+    assert len(part) == min(len(feeds), max(1, wanted // batch))
+    steps = np.diff([*places, len(feeds)])
+    assert places[0] == 0
+    assert steps.min() >= 1
+    assert steps.max() - steps.min() <= 1
+
+
 def test_a_folder_holds_one_sample_a_file(tmp_path: Path) -> None:
     data = random(3, 3, 4)
     np.save(tmp_path / "b.npy", data[1])

@@ -52,6 +52,7 @@ def test_own_keys_win_over_the_preset() -> None:
         ("[cluster]\ncentroids = 1", r"cluster\.centroids"),
         ("[allocate]\nbits = 4.0\nbytes = 100", r"exactly one of bits, bytes, max_error, not bits and bytes"),
         ("[allocate]\nbits = 4.0\ncandidates = ['int4', 'int1']", r"allocate\.candidates\[1\]"),
+        ("[allocate]\nbits = 4.0\nsamples = 0", r"allocate\.samples: 0 is not 1 or more"),
         ("[lowrank]", "exactly one of rank, energy"),
         ("[[layer]]\nnam = 'x'", r"nam.*layer\[0\].*keys are: name"),
         ("[[layer]]\n[[layer]]\ndensity = 2", r"layer\[1\]\.density: 2"),

@@ -19,6 +19,7 @@ from benchmarks.zoo.store import pypi_file
 
 HEIGHT, WIDTH = 480, 640
 PAGES, LINES = 6, 60
+MORE_LINES = range(LINES, LINES + 600)  # seeds of lines that tell compressed networks apart
 OTHER_LINES = range(10_000, 10_096)  # seeds of lines to calibrate on
 INK = 0.3  # probability from which a pixel counts as text, rapidocr's own setting
 REC, DET, CLS = "ch_PP-OCRv4_rec_infer.onnx", "ch_PP-OCRv4_det_infer.onnx", "ch_ppocr_mobile_v2.0_cls_infer.onnx"
@@ -58,10 +59,11 @@ def _lines(width: int, seeds: Iterable[int] = range(LINES)) -> Iterator[tuple[di
         yield {"x": rendered.fit(image, 48, width)}, text
 
 
-def _characters_right(run: Run) -> float:
+def _characters_right(run: Run, seeds: Iterable[int] = range(LINES)) -> float:
+    """The share of characters read right. Paper at the ends of a line may be read as spaces, which are free."""
     wrong = total = 0
-    for feed, text in _lines(320):
-        wrong += _distance(_decode(top1(run(feed))[0]), text)
+    for feed, text in _lines(320, seeds):
+        wrong += _distance(_decode(top1(run(feed))[0]).strip(), text)
         total += len(text)
     return 1 - wrong / total
 
@@ -123,7 +125,15 @@ MODELS = (
         shapes={"x": (1, 3, 48, 320)},
         samples=lambda: [feed for feed, _ in _lines(320)][:6],
         labels=top1,
-        accuracy=(Accuracy(f"characters right, {LINES} rendered lines", _characters_right, 0.9838, 0.002),),
+        accuracy=(
+            Accuracy(f"characters right, {LINES} rendered lines", _characters_right, 1.0, 0.002),
+            Accuracy(
+                f"characters right, {len(MORE_LINES)} other rendered lines",
+                lambda run: _characters_right(run, MORE_LINES),
+                0.9997,
+                0.0005,
+            ),
+        ),
         calibration=lambda: [feed for feed, _ in _lines(320, OTHER_LINES)],
         probes=lambda: [feed for feed, _ in _lines(320)],
     ),
