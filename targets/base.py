@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from tilewright.plan import Module
+from tilewright.plan import Module, PackedParameter
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,16 @@ class Target(ABC):
     def tvm_target(self) -> Any:
         """The tvm.target.Target that Relax and TIR passes run under."""
 
-    def prepare(self, mod: Any) -> Any:
-        """Relax-level rewrites before legalisation: layouts, packed weights, own operators. Returns an IRModule."""
-        return mod
+    def prepare(self, mod: Any, packed: Sequence[PackedParameter]) -> tuple[Any, tuple[PackedParameter, ...]]:
+        """Relax-level rewrites before legalisation: layouts, packed weights, own operators.
+
+        Args:
+            packed: what the parameters of ``main`` after its inputs are.
+
+        Returns:
+            An IRModule, and the same of its parameters. Unpacking calls may be left (see packed_weights.py).
+        """
+        return mod, tuple(packed)
 
     @abstractmethod
     def schedule(self, mod: Any) -> Any:

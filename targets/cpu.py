@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,7 +12,7 @@ import tvm
 from tvm import tirx
 
 from tilewright.errors import UsageError
-from tilewright.plan import Image, Module
+from tilewright.plan import Image, Module, PackedParameter
 from tilewright.targets.base import Code, Device, KernelCall, KernelCode, Target
 from tilewright.targets.cpu_link import link_shared
 from tilewright.targets.schedules import cpu_prepare, cpu_rules
@@ -69,9 +69,9 @@ class Cpu(Target):
             {"kind": "llvm", "mtriple": facts["triple"], "mcpu": facts["mcpu"], "mattr": list(facts["mattr"])}
         )
 
-    def prepare(self, mod: Any) -> Any:
+    def prepare(self, mod: Any, packed: Sequence[PackedParameter]) -> tuple[Any, tuple[PackedParameter, ...]]:
         with self.tvm_target:
-            return cpu_prepare.prepare(mod, self.device)
+            return cpu_prepare.prepare(mod, self.device, packed)
 
     def schedule(self, mod: Any) -> Any:
         """Schedules every PrimFunc by the first rule that takes it; see schedules/cpu_rules.py."""

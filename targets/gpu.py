@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import tvm
 from tvm import tirx
 
+from tilewright.plan import PackedParameter
 from tilewright.targets.base import Code, KernelCall, KernelCode, Target
 from tilewright.targets.schedules import gpu_half, gpu_layout, gpu_rules
 from tilewright.targets.schedules.gpu_common import GpuLimits, nodes
@@ -74,11 +75,11 @@ class GpuTarget(Target):
         """What a kernel may take of this device."""
         return GpuLimits.of(self.device.facts)
 
-    def prepare(self, mod: Any) -> Any:
+    def prepare(self, mod: Any, packed: Sequence[PackedParameter]) -> tuple[Any, tuple[PackedParameter, ...]]:
         """Packs weights; in fp16 puts convolutions and products in half precision, but no model input or output."""
         if self.precision == "fp16":
             mod = gpu_half.to_half(mod)
-        return gpu_layout.pack_weights(mod)
+        return gpu_layout.pack_weights(mod), tuple(packed)
 
     def schedule(self, mod: Any) -> Any:
         """Schedules every PrimFunc; see schedules/gpu_rules.py."""

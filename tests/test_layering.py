@@ -14,8 +14,8 @@ PARTS = {
     "frontend": ("compiler/frontend", {"frontend", "passes", "formats", "lower"}),
     "passes": ("passes", {"passes", "formats"}),
     "formats": ("compiler/formats", {"formats"}),
-    "lower": ("compiler/lower", {"lower", "targets"}),
-    "targets": ("targets", {"targets"}),
+    "lower": ("compiler/lower", {"lower", "targets", "formats"}),
+    "targets": ("targets", {"targets", "formats"}),
     "runtime": ("runtime/python", {"runtime"}),
 }
 LEAVES = {"errors", "plan", "numeric"}

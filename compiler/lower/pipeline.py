@@ -14,6 +14,7 @@ from tilewright.lower.assemble import Layers, assemble
 from tilewright.lower.extract import extract_calls, kernels_of
 from tilewright.lower.layers import fuse_tir, split_kernels, unify_kernels
 from tilewright.lower.prologue import split
+from tilewright.lower.unpack import expand_unpacking
 from tilewright.plan import PackedParameter, Plan
 from tilewright.targets.base import Code, Target
 
@@ -52,8 +53,8 @@ def lower(
     """
     with _stage("prepare"), target.tvm_target:
         mod = _run(mod, rx.FoldConstant(), rx.DecomposeOpsForInference(), rx.CanonicalizeBindings())
-        mod = target.prepare(mod)
-        parts = split(mod)
+        mod, packed = target.prepare(mod, packed)
+        parts = split(_run(expand_unpacking(mod), rx.CanonicalizeBindings()))
     mod, prologue = parts.inference, parts.prologue
     observe("prepare", lambda: _script(mod, prologue))
     layers = Layers()

@@ -37,6 +37,15 @@ def sequence(statements: Sequence[Any]) -> Any:
     return statements[0] if len(statements) == 1 else tirx.SeqStmt(list(statements))
 
 
+def unflatten(index: Any, shape: Sequence[int]) -> list[Any]:
+    """The coordinates of a flat index into ``shape``."""
+    found: list[Any] = []
+    for size in reversed(shape):
+        found.insert(0, tirx.floormod(index, size) if size > 1 else i64(0))
+        index = tirx.floordiv(index, size)
+    return found
+
+
 def substitute(expr: Any, values: Sequence[tuple[Any, Any]]) -> Any:
     """``expr`` with every variable of ``values`` replaced."""
 
@@ -59,9 +68,9 @@ class RegisterTile:
     buffer: Any
 
     @classmethod
-    def make(cls, rows: int, vectors: int, lanes: int, name: str = "acc") -> RegisterTile:
+    def make(cls, rows: int, vectors: int, lanes: int, name: str = "acc", dtype: str = "float32") -> RegisterTile:
         shape = (i64(rows * vectors * lanes),)
-        return cls(rows, vectors, lanes, tirx.decl_buffer(shape, "float32", name=name, scope="local"))
+        return cls(rows, vectors, lanes, tirx.decl_buffer(shape, dtype, name=name, scope="local"))
 
     @property
     def vector_type(self) -> str:

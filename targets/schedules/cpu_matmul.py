@@ -17,7 +17,7 @@ from tvm import te, tirx
 
 from tilewright.targets.base import Device
 from tilewright.targets.schedules.cpu_fused import Fused, mark, take_apart
-from tilewright.targets.schedules.cpu_ir import SERIAL, RegisterTile, i64, i64s, loop, padded, ramp, sequence
+from tilewright.targets.schedules.cpu_ir import SERIAL, RegisterTile, i64, i64s, loop, padded, ramp, sequence, unflatten
 from tilewright.targets.schedules.cpu_spatial import panel_nest, parallel_if, store_tile
 from tilewright.targets.schedules.cpu_tile import Core, best_tile
 
@@ -133,15 +133,6 @@ def matmul_rule(func: Any, device: Device) -> Any:
     return None
 
 
-def _unflatten(index: Any, shape: Sequence[int]) -> list[Any]:
-    """The coordinates of a flat index into ``shape``."""
-    found: list[Any] = []
-    for size in reversed(shape):
-        found.insert(0, tirx.floormod(index, size) if size > 1 else i64(0))
-        index = tirx.floordiv(index, size)
-    return found
-
-
 def _dense_body(fused: Fused, shape: Matmul, core: Core) -> Any:
     s = shape
     data, weight = fused.operands
@@ -159,7 +150,7 @@ def _dense_body(fused: Fused, shape: Matmul, core: Core) -> Any:
             return tile.multiply_add(scalars, vectors)
 
         def position(row: int) -> list[Any]:
-            return _unflatten(first + row, (*s.batch, s.rows))
+            return unflatten(first + row, (*s.batch, s.rows))
 
         stores = store_tile(fused, tile, panel * s.panel, columns, position)
         return sequence([*tile.fill(0.0), loop(s.depth, step, name="k"), *stores])
@@ -213,7 +204,7 @@ def _matmul_body(fused: Fused, shape: Matmul, core: Core) -> Any:
     work = math.prod(s.batch) * s.rows * s.depth * s.columns
 
     def one_row(index: Any) -> Any:
-        return columns(_unflatten(tirx.floordiv(index, full), s.batch), tirx.floormod(index, full) * s.tile, s.tile)
+        return columns(unflatten(tirx.floordiv(index, full), s.batch), tirx.floormod(index, full) * s.tile, s.tile)
 
     parts = []
     kind = parallel_if(work, core)
@@ -224,7 +215,7 @@ def _matmul_body(fused: Fused, shape: Matmul, core: Core) -> Any:
         count = math.prod(s.batch)
         body = loop(
             count,
-            lambda index: columns(_unflatten(index, s.batch), i64(full * s.tile), rest),
+            lambda index: columns(unflatten(index, s.batch), i64(full * s.tile), rest),
             kind if count > 1 and not full else SERIAL,
             "row",
         )

@@ -5,16 +5,19 @@ Fixed weights are packed: constants here, in NumPy, and those that are only know
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from tvm import relax
 from tvm.ir import GenericConst
 
+from tilewright.plan import PackedParameter
 from tilewright.targets.base import Device
 from tilewright.targets.schedules import cpu_conv, cpu_matmul, cpu_window
+from tilewright.targets.packed_weights import PackedWeights
 from tilewright.targets.schedules.cpu_conv import Conv2d, conv2d, pack_weights
+from tilewright.targets.schedules.cpu_dot import Dot
 from tilewright.targets.schedules.cpu_layout import (
     TO_CHANNELS_FIRST,
     TO_CHANNELS_LAST,
@@ -24,23 +27,32 @@ from tilewright.targets.schedules.cpu_layout import (
     shape_of,
 )
 from tilewright.targets.schedules.cpu_matmul import Matmul, dense, matmul, pack_matrix
+from tilewright.targets.schedules.cpu_packed_layers import PackedLayers
 from tilewright.targets.schedules.cpu_spatial import Window
 from tilewright.targets.schedules.cpu_tile import Core
 from tilewright.targets.schedules.cpu_window import average_pool, depthwise, max_pool, pack_depthwise
 from tilewright.targets.static import StaticValues
 
 
-def prepare(mod: Any, device: Device) -> Any:
+def prepare(mod: Any, device: Device, packed: Sequence[PackedParameter] = ()) -> tuple[Any, tuple[PackedParameter, ...]]:
     """Rewrites ``main``; what has no template is left for Relax's own lowering."""
     mod = channels_last(mod)
-    return rewrite_main(mod, _TemplateRewriter(mod, Core.of(device)))
+    (main,) = (var for var in mod.functions if var.name_hint == "main")
+    weights = PackedWeights(mod[main], packed)
+    core = Core.of(device)
+    rewriter = _TemplateRewriter(mod, core, PackedLayers(mod, weights, core, Dot.of(device)))
+    new, kept = weights.finish(rewriter.visit_expr(mod[main]))
+    rewriter.builder_.update_func(main, new)
+    mod = relax.transform.DeadCodeElimination()(rewriter.builder_.get())
+    return mod, kept
 
 
 @relax.expr_functor.mutator
 class _TemplateRewriter(relax.PyExprMutator):  # type: ignore[misc]
-    def __init__(self, mod: Any, core: Core) -> None:
+    def __init__(self, mod: Any, core: Core, packed_layers: PackedLayers) -> None:
         super().__init__(mod)
         self.core = core
+        self.packed_layers = packed_layers
         self.static = StaticValues(mod["main"])
 
     def visit_call_(self, call: Any) -> Any:
@@ -76,6 +88,9 @@ def _conv2d(rewriter: _TemplateRewriter, call: Any, fixed: bool) -> Any:
         return None
     out_channels, _, *kernel = shape_of(weight)
     window = _window(data, shape_of(call)[1:3], kernel, attrs)
+    compressed = rewriter.packed_layers.conv2d(rewriter, data, weight, window, int(attrs.groups))
+    if compressed is not None:
+        return compressed
     channels, groups = shape_of(data)[3], int(attrs.groups)
     if groups == channels == out_channels:
         packed = rewriter.packed(weight, pack_depthwise, partial(cpu_window.packing, window, channels))
@@ -117,6 +132,9 @@ def _matmul(rewriter: _TemplateRewriter, call: Any, fixed: bool) -> Any:
     if 0 in shape_of(call) or depth == 0 or shape_of(call) != (*batch, rows, columns):
         return None  # the left operand would have to broadcast
     if fixed and not other:
+        compressed = rewriter.packed_layers.matmul(rewriter, left, right)
+        if compressed is not None:
+            return compressed
         shape = Matmul.tiled(batch, (), rows, depth, columns, rewriter.core)
         packed = rewriter.packed(
             right, lambda array: pack_matrix(array, shape.panel), partial(cpu_matmul.packing, shape)

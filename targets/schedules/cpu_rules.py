@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tilewright.targets.base import Device
+from tilewright.targets.schedules.cpu_compressed import compressed_rule
 from tilewright.targets.schedules.cpu_conv import conv2d_rule
 from tilewright.targets.schedules.cpu_fallback import fallback
 from tilewright.targets.schedules.cpu_math import expand_math
@@ -14,7 +15,7 @@ from tilewright.targets.schedules.cpu_window import window_rule
 
 Rule = Callable[[Any, Device], Any]  # (PrimFunc, device) -> PrimFunc, or None for "not mine"
 
-RULES: tuple[Rule, ...] = (conv2d_rule, window_rule, matmul_rule, fallback)
+RULES: tuple[Rule, ...] = (conv2d_rule, window_rule, matmul_rule, compressed_rule, fallback)
 
 
 def schedule(func: Any, device: Device) -> Any:

@@ -65,7 +65,7 @@ def test_phases_are_observed_in_order(convolutions: Any, toy_target: Target) -> 
 
 
 def test_a_failing_pass_is_named(convolutions: Any, toy_target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(mod: Any) -> Any:
+    def broken(mod: Any, packed: Any) -> Any:
         raise ValueError("inside\nno such layout")
 
     monkeypatch.setattr(toy_target, "prepare", broken)

@@ -1,0 +1,148 @@
+"""Expands the unpacking of compressed weights that no kernel reads packed, by the formats' element decoders.
+
+The packed arrays are parameters of the network, not constants, so that nothing is folded into the dense weight at
+compile time: the artifact holds the arrays, and the kernels emitted here run once, when it is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tvm_ffi
+from tvm import relax, te, tirx
+
+from tilewright.formats.element import Element, decoder
+from tilewright.targets.packed_weights import Unpack
+
+
+def expand_unpacking(mod: Any) -> Any:
+    """Replaces every unpacking call of ``main`` by kernels that compute the dense weight."""
+    (main,) = (var for var in mod.functions if var.name_hint == "main")
+    expander = _Expander(mod)
+    expander.builder_.update_func(main, expander.visit_expr(mod[main]))
+    return relax.transform.DeadCodeElimination()(expander.builder_.get())
+
+
+@relax.expr_functor.mutator
+class _Expander(relax.PyExprMutator):  # type: ignore[misc]
+    def visit_call_(self, call: Any) -> Any:
+        call = self.visit_expr_post_order(call)
+        found = Unpack.of(call)
+        if found is None:
+            return call
+        unpack, arrays = found
+        ops = TeOps(self.builder_, unpack.name)
+        loads = {role: ops.load(array) for role, array in zip(unpack.roles, arrays, strict=True)}
+        element = decoder(ops, unpack.parsed, loads, unpack.matrix, unpack.payload)
+        split = self._emit(relax.op.reshape(ops.weight(unpack.matrix, element), unpack.split), unpack)
+        order = self._emit(relax.op.permute_dims(split, list(unpack.perm)), unpack)
+        return relax.op.reshape(order, unpack.shape)
+
+    def _emit(self, expr: Any, unpack: Unpack) -> Any:
+        return self.builder_.emit(expr, name_hint=unpack.name)
+
+
+# Relax's OpPatternKind. Relax itself finds neither: not that a matrix is computed element by element where a load's
+# place depends on another load, nor that what several elements share must not be computed anew for each.
+_INJECTIVE, _OPAQUE = 2, 8
+_SMALL = 500  # nodes of a kernel; TVM takes seconds to fuse a larger one, and the memory that this saves is temporary
+
+
+class TeOps:
+    """Evaluates decoders into tensor expressions; every ``compute`` becomes one kernel."""
+
+    def __init__(self, builder: Any, hint: str) -> None:
+        """
+        Args:
+            builder: the relax.BlockBuilder to emit into.
+            hint: name of the bindings.
+        """
+        self.builder = builder
+        self.hint = hint
+        self.arguments: dict[Any, Any] = {}  # Relax variables that the kernel under construction reads: placeholders
+
+    def load(self, var: Any) -> _Load:
+        """A flat array or a computed matrix."""
+        return _Load(self, var)
+
+    def table(self, values: npt.ArrayLike) -> _Load:
+        array = np.asarray(values)
+        return _Load(self, relax.const(array.astype("float32" if array.dtype.kind == "f" else "int32")))
+
+    def where(self, condition: Any, yes: Any, no: Any) -> Any:
+        sides = [tirx.const(side, "int32") if isinstance(side, int) else side for side in (yes, no)]
+        floats = [side for side in sides if isinstance(side, float)]
+        sides = [tirx.const(side, "float32") if side in floats else side for side in sides] if floats else sides
+        return tirx.if_then_else(condition, *sides)
+
+    def shift_right(self, value: Any, count: Any) -> Any:
+        # Unsigned: of a count that may be negative for all it knows, TVM 0.27's bound of a shift is wrong (zero).
+        return (value.astype("uint32") >> count.astype("uint32")).astype("int32")
+
+    def compute(self, shape: tuple[int, int], element: Element, dtype: str) -> _Load:
+        return self._emit(shape, lambda row, column: element(row, column))
+
+    def weight(self, shape: tuple[int, int], element: Element) -> Any:
+        """The decoded matrix: a kernel that fuses with what lays the weight out for a target, if it is small."""
+        return self._emit(shape, lambda row, column: element(row, column), fuses=True).var
+
+    def exclusive_sum(self, values: Any, count: int) -> _Load:
+        earlier = te.reduce_axis((0, count), "earlier")
+        none = tirx.const(0, "int32")
+        return self._emit(
+            (count,), lambda row: te.sum(tirx.if_then_else(earlier < row, values[earlier], none), axis=earlier)
+        )
+
+    def positions(self, index: Any, shape: tuple[int, int], columns: int) -> _Load:
+        place = te.reduce_axis((0, shape[1]), "place")
+        none = tirx.const(0, "int32")
+
+        def at(row: Any, column: Any) -> Any:
+            here = tirx.EQ(index[row * shape[1] + place], column)
+            return te.sum(tirx.if_then_else(here, place.var + 1, none), axis=place)
+
+        return self._emit((shape[0], columns), at)
+
+    def _emit(self, shape: tuple[int, ...], element: Callable[..., Any], fuses: bool = False) -> _Load:
+        outer, self.arguments = self.arguments, {}
+        extents = [tirx.IntImm("int64", extent) for extent in shape]  # as Relax has them; places are int32 all the same
+        tensor = te.compute(extents, lambda *at: element(*(axis.astype("int32") for axis in at)), name="unpacked")
+        function = te.create_prim_func([*self.arguments.values(), tensor]).without_attr("global_symbol")
+        function = function.with_attr("op_pattern", _INJECTIVE if fuses and _nodes(function) <= _SMALL else _OPAQUE)
+        variables, self.arguments = list(self.arguments), outer
+        call = relax.call_tir(
+            self.builder.add_func(function, "unpack"), variables, out_ty=relax.TensorType(shape, str(tensor.dtype))
+        )
+        return _Load(self, self.builder.emit(call, name_hint=self.hint))
+
+
+def _nodes(function: Any) -> int:
+    count = 0
+
+    def visit(_: Any) -> None:
+        nonlocal count
+        count += 1
+
+    tvm_ffi.structural_walk(function.body, visit, order="pre")
+    return count
+
+
+class _Load:
+    """A Relax variable that kernels index; loads widen to int32 or float32."""
+
+    def __init__(self, ops: TeOps, var: Any) -> None:
+        self.ops, self.var = ops, var
+
+    def __getitem__(self, index: Any) -> Any:
+        arguments = self.ops.arguments
+        if self.var not in arguments:
+            arguments[self.var] = te.placeholder(
+                list(self.var.ty.shape), str(self.var.ty.dtype), name=f"p{len(arguments)}"
+            )
+        place = index if isinstance(index, tuple) else (index,)
+        value = arguments[self.var][place]
+        wide = "float32" if str(value.dtype).startswith("float") else "int32"
+        return value if str(value.dtype) == wide else value.astype(wide)

@@ -1,0 +1,135 @@
+"""Compressed weights on their way through Relax: a call that unpacks them, and who asks for what it says.
+
+The importer emits one call of ``tilewright.unpack`` a compressed weight. A target's ``prepare`` may replace layers that
+use such a weight by kernels that read packed arrays, in an order of its own; calls that are left are expanded by
+lower/unpack.py into kernels that run once, when the model is loaded.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tvm
+from tvm import relax
+
+from tilewright.formats.registry import Format, parse
+from tilewright.plan import PackedParameter
+from tilewright.targets.static import NUM_INPUT, packed_parameters
+
+UNPACK = "tilewright.unpack"
+
+
+@dataclass(frozen=True)
+class Unpack:
+    """What an unpacking call says of its result; but for ``name`` see passes/encode.py.
+
+    Attributes:
+        name: Relax name hint of its layer.
+    """
+
+    name: str
+    format: str
+    roles: tuple[str, ...]
+    matrix: tuple[int, int]
+    payload: tuple[int, int]
+    split: tuple[int, int, int]
+    perm: tuple[int, ...]
+    shape: tuple[int, ...]
+
+    def call(self, arrays: Sequence[Any]) -> Any:
+        """The Relax call for flat arrays in the order of ``roles``; float32 of ``shape``."""
+        out_type = relax.TensorType(self.shape, "float32")
+        return relax.call_pure_packed(UNPACK, tvm.ir.StringImm(json.dumps(asdict(self))), *arrays, ty_args=[out_type])
+
+    @classmethod
+    def of(cls, expr: Any) -> tuple[Unpack, tuple[Any, ...]] | None:
+        """An unpacking call taken apart into what it says and its arrays; None for any other expression."""
+        if getattr(getattr(expr, "op", None), "name", "") != "relax.call_pure_packed":
+            return None
+        function, *arguments = expr.args
+        if str(getattr(function, "global_symbol", "")) != UNPACK:
+            return None
+        text, *arrays = arguments
+        fields = {key: tuple(v) if isinstance(v, list) else v for key, v in json.loads(str(text.value)).items()}
+        return cls(**fields), tuple(arrays)
+
+    @property
+    def parsed(self) -> Format:
+        """The format."""
+        return parse(self.format)
+
+
+@dataclass(frozen=True)
+class CompressedWeight:
+    """The weight matrix [outputs, depth] of a layer, as it is packed.
+
+    Attributes:
+        arrays: by role, in the shapes that formats give them.
+        source: its packed parameters by role; names and storage of what a target makes of it.
+    """
+
+    unpack: Unpack
+    arrays: Mapping[str, npt.NDArray[Any]]
+    source: Mapping[str, PackedParameter]
+
+    @property
+    def format(self) -> Format:
+        return self.unpack.parsed
+
+
+class PackedWeights:
+    """The packed parameters of ``main`` while a target rewrites it.
+
+    Attributes:
+        added: parameters that the target made, to follow those that are still in use.
+    """
+
+    def __init__(self, main: Any, packed: Sequence[PackedParameter]) -> None:
+        self._known = dict(zip(packed_parameters(main), packed, strict=True))
+        self.added: dict[Any, PackedParameter] = {}
+
+    def find(self, expr: Any, lookup: Callable[[Any], Any]) -> tuple[CompressedWeight, bool] | None:
+        """The compressed weight that an operand is, and whether it was transposed on the way; None if it is none.
+
+        Args:
+            lookup: what a variable is bound to.
+        """
+        transposed = False
+        value = lookup(expr) if isinstance(expr, relax.Var) else expr
+        if getattr(getattr(value, "op", None), "name", "") == "relax.permute_dims" and len(value.ty.shape) == 2:
+            axes = value.attrs.axes
+            transposed = axes is None or [int(axis) % 2 for axis in axes] == [1, 0]
+            value = lookup(value.args[0]) if isinstance(value.args[0], relax.Var) else None
+        found = None if value is None else Unpack.of(value)
+        if found is None or any(array not in self._known for array in found[1]):
+            return None
+        unpack, variables = found
+        source = {role: self._known[var] for role, var in zip(unpack.roles, variables, strict=True)}
+        return CompressedWeight(unpack, {role: p.array for role, p in source.items()}, source), transposed
+
+    def add(self, parameter: PackedParameter) -> Any:
+        """A new parameter of ``main``, or the one that has the same name and content."""
+        for var, known in self.added.items():
+            same = known.name == parameter.name and known.array.shape == parameter.array.shape
+            if same and np.array_equal(known.array, parameter.array):
+                return var
+        name = "".join(char if char.isalnum() and char.isascii() else "_" for char in parameter.name)
+        var = relax.Var(name, relax.TensorType(parameter.array.shape, str(parameter.array.dtype)))
+        self.added[var] = parameter
+        return var
+
+    def finish(self, main: Any) -> tuple[Any, tuple[PackedParameter, ...]]:
+        """``main`` with the parameters that it uses now, and what they are."""
+        inputs = list(main.params[: int(main.attrs[NUM_INPUT])]) if self._known else list(main.params)
+        used = set(relax.analysis.free_vars(main.body))
+        kept = {var: parameter for var, parameter in {**self._known, **self.added}.items() if var in used}
+        attributes = {key: value for key, value in (main.attrs or {}).items() if key != NUM_INPUT}
+        if kept:
+            attributes[NUM_INPUT] = len(inputs)
+        new = relax.Function([*inputs, *kept], main.body, main.ret_ty).with_attrs(attributes)
+        return new, tuple(kept.values())

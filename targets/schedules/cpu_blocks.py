@@ -1,0 +1,234 @@
+"""Kernel order: how the cpu kernels of compressed weights want them in memory, and how a vector of them is decoded.
+
+A weight matrix [outputs, depth] is cut into block rows of ``bh`` outputs, each with k blocks of bh x bw weights, one
+after the other as the kernel reads them. A block is one or more vectors; a lane holds one word, which is a weight, or
+four neighbouring weights of a row where they meet activations of eight bits in a dot product:
+
+    [block row][block][step][vector][row in vector][word in vector][weight in word]
+
+Where a block is narrower than a register, lanes hold several words of a row, and their sums are added up at the end.
+
+Integers of B bits are kept as bit planes of 4, 2 and 1 bits, most significant first, so that they take B bits and are
+decoded by shifts and masks on whole vectors: byte e of a plane of w bits holds the fields of element e of 8/w
+successive blocks, the first in the low bits. Decoded, the integer is at the top of a signed byte: scaled by 2**(8-B).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tvm import tirx
+
+from tilewright.targets.schedules.cpu_ir import i64, ramp
+
+Array = npt.NDArray[Any]
+
+_PLANES = {8: (8,), 7: (4, 2, 1), 6: (4, 2), 5: (4, 1), 4: (4,), 3: (2, 1), 2: (2,)}
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """The geometry of one weight matrix in kernel order.
+
+    Attributes:
+        outputs, depth: rows and columns of the matrix.
+        bh, bw: outputs and columns of a block.
+        k: blocks kept in a block row, padded to whole ``unit``s.
+        sparse: whether there is an index; else block j covers columns [j*bw, (j+1)*bw).
+        bits: of a stored weight: 2 to 8 for integers, 16 and 32 for floats.
+        word: weights in a lane, 1 or 4.
+        lanes: words in a register of the device.
+        group: blocks that share a scale; 0 where the epilogue scales.
+        scale_dtype: of the scales in memory, "" where there are none.
+    """
+
+    outputs: int
+    depth: int
+    bh: int
+    bw: int
+    k: int
+    sparse: bool
+    bits: int
+    word: int
+    lanes: int
+    group: int = 0
+    scale_dtype: str = ""
+
+    @property
+    def block_rows(self) -> int:
+        return -(-self.outputs // self.bh)
+
+    @property
+    def height(self) -> int:
+        """Outputs in a vector."""
+        return min(self.bh, self.lanes)
+
+    @property
+    def vectors(self) -> int:
+        """Vectors that cover the outputs of a block."""
+        return self.bh // self.height
+
+    @property
+    def width(self) -> int:
+        """Words of a row in a vector."""
+        return min(self.lanes // self.height, self.bw // self.word)
+
+    @property
+    def steps(self) -> int:
+        """Vectors that cover the columns of a block."""
+        return self.bw // (self.word * self.width)
+
+    @property
+    def vector_lanes(self) -> int:
+        return self.height * self.width
+
+    @property
+    def elements(self) -> int:
+        """Weights in a block."""
+        return self.bh * self.bw
+
+    @property
+    def planes(self) -> tuple[int, ...]:
+        """Widths of the bit planes; none for floats."""
+        return _PLANES.get(self.bits, ())
+
+    @property
+    def unit(self) -> int:
+        """Blocks that are packed together."""
+        return 8 // min(self.planes) if self.planes else 1
+
+    @property
+    def unit_bytes(self) -> int:
+        return self.unit * self.elements * self.bits // 8
+
+    @property
+    def values_dtype(self) -> str:
+        return {16: "float16", 32: "float32"}.get(self.bits, "uint8")
+
+    @property
+    def values_shape(self) -> tuple[int, int, int]:
+        """[block rows, units, bytes of a unit], or [block rows, blocks, weights of a block] for floats."""
+        inner = self.unit_bytes if self.planes else self.elements
+        return self.block_rows, self.k // self.unit, inner
+
+    @property
+    def gain(self) -> int:
+        """What decoded integers are scaled by."""
+        return 1 << (8 - self.bits) if self.planes else 1
+
+    def padded(self) -> Blocks:
+        """The same with k padded to whole units."""
+        return replace(self, k=-(-self.k // self.unit) * self.unit)
+
+    # -- packing, in NumPy
+
+    def arrange(self, payload: Array) -> Array:
+        """[block rows * bh, blocks * bw] in kernel order: [block rows, k, elements], padded with zero blocks."""
+        rows, columns = payload.shape
+        padded = np.zeros((self.block_rows * self.bh, self.k * self.bw), payload.dtype)
+        padded[:rows, :columns] = payload
+        split = padded.reshape(
+            self.block_rows, self.vectors, self.height, self.k, self.steps, self.width, self.word
+        ).transpose(0, 3, 4, 1, 2, 5, 6)
+        return np.ascontiguousarray(split).reshape(self.block_rows, self.k, self.elements)
+
+    def pack(self, payload: Array) -> Array:
+        """The values of ``values_shape``.
+
+        Args:
+            payload: integers in two's complement range, or floats, [rows, kept columns].
+        """
+        arranged = self.arrange(payload)
+        if not self.planes:
+            return arranged.astype(self.values_dtype)
+        fields = (arranged.astype(np.int16) & ((1 << self.bits) - 1)).astype(np.uint8)
+        units = fields.reshape(self.block_rows, self.k // self.unit, self.unit, self.elements)
+        parts, rest = [], self.bits
+        for plane in self.planes:
+            rest -= plane
+            field = units >> rest & ((1 << plane) - 1)
+            share = 8 // plane
+            shared = field.reshape(*units.shape[:2], self.unit // share, share, self.elements)
+            shifts = (np.arange(share, dtype=np.uint8) * plane)[:, None]
+            parts.append(np.bitwise_or.reduce(shared << shifts, axis=3).reshape(*units.shape[:2], -1))
+        return np.ascontiguousarray(np.concatenate(parts, axis=2))
+
+    def pack_scales(self, scales: Array) -> Array:
+        """Scales [rows, groups] as [block rows, groups, bh]."""
+        groups = self.k // self.group
+        padded = np.zeros((self.block_rows * self.bh, groups), self.scale_dtype)
+        padded[: scales.shape[0], : scales.shape[1]] = scales
+        return np.ascontiguousarray(padded.reshape(self.block_rows, self.bh, groups).transpose(0, 2, 1))
+
+    def pack_index(self, index: Array) -> Array:
+        """The index [block rows, k], padded."""
+        return np.pad(index, ((0, 0), (0, self.k - index.shape[1])))
+
+    # -- decoding, in TIR
+
+    def position(self, row: Any, column: Any) -> Any:
+        """Where in a block its weight (row, column) is."""
+        across = self.width * self.word
+        step, inside = tirx.floordiv(column, across), tirx.floormod(column, across)
+        vector, lane = tirx.floordiv(row, self.height), tirx.floormod(row, self.height)
+        return ((step * self.vectors + vector) * self.height + lane) * across + inside
+
+    def decode_one(self, load: Callable[..., Any], block_row: Any, block: Any, element: Any) -> Any:
+        """One weight, int32 or float32, for an expression that is no kernel's inner loop."""
+        if not self.planes:
+            return load(block_row, block, element).astype("float32")
+        unit, inside = tirx.floordiv(block, self.unit), tirx.floormod(block, self.unit)
+        value: Any = tirx.const(0, "int32")
+        base, top = 0, 8
+        for plane in self.planes:
+            share = 8 // plane
+            top -= plane
+            at = base + tirx.floordiv(inside, share) * self.elements + element
+            byte = load(block_row, unit, at).astype("uint32")
+            shift = (tirx.floormod(inside, share) * plane).astype("uint32")
+            field = (byte >> shift) & tirx.const((1 << plane) - 1, "uint32")
+            value = value + field.astype("int32") * (1 << top)
+            base += self.unit * self.elements * plane // 8
+        return tirx.if_then_else(value < 128, value, value - 256)
+
+    def decode(self, values: Any, block_row: Any, unit: Any, inside: int, step: int, vector: int) -> Any:
+        """A vector of block ``inside`` of a unit: int8 of ``vector_lanes * word``, or float32 of ``vector_lanes``."""
+        count = self.vector_lanes * self.word
+        first = (step * self.vectors + vector) * count
+        if not self.planes:
+            value = tirx.BufferLoad(values, [block_row, unit, ramp(i64(first), count)])
+            return value if self.bits == 32 else value.astype(_type("float32", count))
+        result: Any = None
+        base, top = 0, 8
+        for plane in self.planes:
+            share = 8 // plane
+            top -= plane
+            at = base + inside // share * self.elements + first
+            field = tirx.BufferLoad(values, [block_row, unit, ramp(i64(at), count)])
+            move = top - inside % share * plane
+            field = _shifted(field, move, count)
+            if plane < 8:
+                field = field & _splat(((1 << plane) - 1) << top, count)
+            result = field if result is None else result | field
+            base += self.unit * self.elements * plane // 8
+        return tirx.reinterpret(_type("int8", count), result)
+
+
+def _type(dtype: str, lanes: int) -> str:
+    return dtype if lanes == 1 else f"{dtype}x{lanes}"
+
+
+def _splat(value: int, lanes: int) -> Any:
+    constant = tirx.const(value, "uint8")
+    return constant if lanes == 1 else tirx.Broadcast(constant, lanes)
+
+
+def _shifted(value: Any, left: int, lanes: int) -> Any:
+    """Bytes shifted left, or right where ``left`` is negative."""
+    if left == 0:
+        return value
+    return value << _splat(left, lanes) if left > 0 else value >> _splat(-left, lanes)

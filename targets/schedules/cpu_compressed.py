@@ -1,0 +1,368 @@
+"""Products and convolutions by compressed weights, dense or block-sparse, read packed: one template for all formats.
+
+A tile of matrix rows or neighbouring pixels stays in registers while the blocks of one block row stream by. For each
+block the kernel reads where its columns are, decodes its vectors (cpu_blocks.py), and multiplies them with the
+activations there, one broadcast a row of the tile. Activations are float32, or bytes that meet integers in dot
+products; then the result is int32, or float32 where groups have scales of their own. Whatever is one factor an output
+comes after, in the epilogue.
+
+A convolution reads an image that is padded already, so that a block's columns lie at a fixed offset from every pixel;
+a table gives it for each block column.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tvm import te, tirx
+
+from tilewright.targets.base import Device
+from tilewright.targets.schedules.cpu_blocks import Blocks
+from tilewright.targets.schedules.cpu_dot import Dot, fold, splat, spread, stretch
+from tilewright.targets.schedules.cpu_fused import Fused, mark, take_apart
+from tilewright.targets.schedules.cpu_ir import RegisterTile, broadcast, i64, i64s, loop, ramp, sequence, unflatten
+from tilewright.targets.schedules.cpu_spatial import Window, panel_nest, store_tile
+from tilewright.targets.schedules.cpu_tile import Core
+
+_ACCUMULATORS = 8  # chains of multiply-adds that keep two units of four cycles latency busy
+_SPAN = 8  # blocks that a loop iteration covers at most, where planes do not ask for more
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """One layer.
+
+    Attributes:
+        shape: of the activations: [*batch, rows, depth], or NHWC where there is a window; depth and channels padded to
+            whole blocks, the image by the window's padding.
+        window: of a convolution over that image, itself without padding.
+        tile: rows or pixels that share registers.
+        offset: subtracted from eight-bit activations (see ``Dot``).
+    """
+
+    blocks: Blocks
+    shape: tuple[int, ...]
+    window: Window | None = None
+    tile: int = 1
+    offset: int = 0
+
+    @property
+    def integer(self) -> bool:
+        """Whether activations are bytes."""
+        return self.blocks.word == 4
+
+    @property
+    def data_dtype(self) -> str:
+        return "uint8" if self.integer else "float32"
+
+    @property
+    def out_dtype(self) -> str:
+        return "int32" if self.integer and not self.blocks.group else "float32"
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        if self.window is None:
+            return (*self.shape[:-1], self.blocks.outputs)
+        return self.window.batch, self.window.out_height, self.window.out_width, self.blocks.outputs
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether rows of the output follow rows of the activations, all with one pitch."""
+        w = self.window
+        return w is None or (w.stride_h, w.stride_w, w.out_height, w.out_width) == (1, 1, w.height, w.width)
+
+    @property
+    def rows(self) -> int:
+        """Matrix rows or pixels of the output."""
+        return math.prod(self.out_shape[:-1])
+
+    def tiled(self, core: Core) -> Compressed:
+        """The same layer with its tile chosen."""
+        b, length = self.blocks, self.rows if self.is_flat else self.out_shape[2]
+        registers = core.registers - 2 - b.vectors
+        most = max(1, min(registers // (b.vectors * (2 if b.group else 1)), length, 24))
+        cost = {size: -(-length // size) * (b.vectors * b.steps + 1 + size * b.vectors) for size in range(1, most + 1)}
+        return Compressed(b, self.shape, self.window, min(cost, key=lambda size: (cost[size], size)), self.offset)
+
+
+def offsets(layer: Compressed) -> list[int]:
+    """Where the columns of each block column are in the image, counted from a pixel's first byte or float."""
+    w, b = layer.window, layer.blocks
+    assert w is not None
+    channels, width = layer.shape[3], layer.shape[2]
+    return [
+        ((i * w.dilation_h) * width + j * w.dilation_w) * channels + c
+        for i in range(w.kernel_height)
+        for j in range(w.kernel_width)
+        for c in range(0, channels, b.bw)
+    ]
+
+
+def compressed(layer: Compressed) -> Any:
+    """The PrimFunc (activations, [index], [table of offsets], values, [scales], output) of a layer.
+
+    index: uint16 [block rows, k]; table: int32 [block columns]; scales: [block rows, groups, bh].
+    """
+    b, w = layer.blocks, layer.window
+    data = te.placeholder(i64s(*layer.shape), layer.data_dtype, "data")
+    values = te.placeholder(i64s(*b.values_shape), b.values_dtype, "values")
+    operands = [data]
+    index = table = scales = None
+    if b.sparse:
+        index = te.placeholder(i64s(b.block_rows, b.k), "uint16", "index")
+        operands.append(index)
+    if w is not None:
+        table = te.placeholder(i64s(len(offsets(layer))), "int32", "table")
+        operands.append(table)
+    operands.append(values)
+    if b.group:
+        scales = te.placeholder(i64s(b.block_rows, -(-b.k // b.group), b.bh), b.scale_dtype, "scales")
+        operands.append(scales)
+    block = te.reduce_axis((i64(0), i64(b.k)), "block")
+    inner = te.reduce_axis((i64(0), i64(b.bw)), "inner")
+
+    def element(*at: Any) -> Any:
+        *row, output = at
+        block_row, inside = tirx.floordiv(output, b.bh), tirx.floormod(output, b.bh)
+        column = block if index is None else index[block_row, block].astype("int64")
+        if w is None or table is None:
+            x = data(*row, column * b.bw + inner)
+        else:
+            place = table[column].astype("int64") + inner
+            y, z = tirx.floordiv(place, layer.shape[2] * layer.shape[3]), tirx.floordiv(place, layer.shape[3])
+            z = tirx.floormod(z, layer.shape[2])
+            channel = tirx.floormod(place, layer.shape[3])
+            x = data(row[0], row[1] * w.stride_h + y, row[2] * w.stride_w + z, channel)
+        weight = b.decode_one(lambda *i: values(*i), block_row, block, b.position(inside, inner))
+        if layer.integer:
+            product = (x.astype("int32") - layer.offset) * weight
+            product = product.astype("float32") if b.group else product
+        else:
+            product = x * weight.astype("float32")
+        if scales is not None:
+            product = product * scales[block_row, tirx.floordiv(block, b.group), inside].astype("float32")
+        return te.sum(product, axis=[block, inner])
+
+    marks = mark("compressed", **asdict(layer))
+    result = te.compute(i64s(*layer.out_shape), element, name="compressed", attrs=marks)
+    return te.create_prim_func([*operands, result]).with_attr("op_pattern", 4)
+
+
+def compressed_rule(func: Any, device: Device) -> Any:
+    """Schedules a fused ``compressed`` of this file."""
+    fused = take_apart(func, "compressed")
+    if fused is None:
+        return None
+    p = {key: tuple(value) if isinstance(value, list) else value for key, value in fused.parameters.items()}
+    window = Window(**p["window"]) if p["window"] else None
+    layer = Compressed(Blocks(**p["blocks"]), p["shape"], window, p["tile"], p["offset"])
+    return fused.finish(_Emitter.make(fused, layer, device).body())
+
+
+@dataclass(frozen=True)
+class _Emitter:
+    fused: Fused
+    layer: Compressed
+    core: Core
+    dot: Dot
+    data: Any
+    index: Any
+    table: Any
+    values: Any
+    scales: Any
+
+    @classmethod
+    def make(cls, fused: Fused, layer: Compressed, device: Device) -> _Emitter:
+        """Operands come in the order in which the expression reads them."""
+        left = list(fused.operands)
+        data = left.pop(0)
+        table = left.pop(0) if layer.window is not None else None
+        index = left.pop(0) if layer.blocks.sparse else None
+        values = left.pop(0)
+        scales = left.pop(0) if layer.blocks.group else None
+        assert not left and len(values.shape) == 3, "operands are read in another order"
+        return cls(fused, layer, Core.of(device), Dot.of(device), data, index, table, values, scales)
+
+    # -- loops
+
+    def body(self) -> Any:
+        layer, b = self.layer, self.layer.blocks
+        parts: list[Any] = []
+        if layer.is_flat:
+            pitch = layer.shape[-1]
+            full, rest = divmod(layer.rows, layer.tile)
+            if full:
+                parts += self._nest(full, lambda t, r, n: self._flat(t * layer.tile, layer.tile, pitch, r, n))
+            if rest:
+                parts += self._nest(1, lambda t, r, n: self._flat(i64(full * layer.tile), rest, pitch, r, n))
+            return sequence(parts)
+        w = layer.window
+        assert w is not None
+        full, rest = divmod(w.out_width, layer.tile)
+
+        def image_row(at: Any, block_row: Any, outputs: int) -> Any:
+            def tile(t: Any, size: int) -> Any:
+                return self._pixels(tirx.floordiv(at, w.out_height), tirx.floormod(at, w.out_height), t, size, block_row, outputs)
+
+            columns = [loop(full, lambda t: tile(t * layer.tile, layer.tile), name="column")] if full else []
+            return sequence([*columns, tile(i64(full * layer.tile), rest)] if rest else columns)
+
+        return sequence(self._nest(w.batch * w.out_height, image_row))
+
+    def _nest(self, rows: int, body: Callable[[Any, Any, int], Any]) -> list[Any]:
+        b = self.layer.blocks
+        nbytes = math.prod(b.values_shape) * (1 if b.planes else b.bits // 8)
+        work = self.layer.rows * b.block_rows * b.k * b.elements // b.word
+        return panel_nest(rows, b.outputs, b.bh, nbytes, work, self.core, body)
+
+    def _flat(self, first: Any, size: int, pitch: int, block_row: Any, outputs: int) -> Any:
+        shape = self.layer.out_shape[:-1]
+        return self._tile(first * pitch, pitch, size, block_row, outputs, lambda row: unflatten(first + row, shape))
+
+    def _pixels(self, image: Any, y: Any, x: Any, size: int, block_row: Any, outputs: int) -> Any:
+        w, (_, height, width, channels) = self.layer.window, self.layer.shape
+        assert w is not None
+        base = ((image * height + y * w.stride_h) * width + x * w.stride_w) * channels
+        return self._tile(
+            base, w.stride_w * channels, size, block_row, outputs, lambda row: [image, y, x + row]
+        )
+
+    # -- one tile
+
+    def _tile(
+        self, base: Any, pitch: int, size: int, block_row: Any, outputs: int, position: Callable[[Any], list[Any]]
+    ) -> Any:
+        """Rows at ``base``, ``base + pitch``, ... of the activations by one block row."""
+        b = self.layer.blocks
+        sets = max(1, min(_ACCUMULATORS // (size * b.vectors), b.k, 4))
+        acc = self._accumulators(size * sets, "int32" if self.layer.integer else "float32", "acc")
+        blocks = _Blocks(self, acc, sets, size, base, pitch, block_row)
+        if not b.group:
+            statements = [*_zero(acc), *blocks.run(i64(0), b.k)]
+            total = [[acc.load(row, v) for v in range(b.vectors)] for row in range(size)]
+            for other in range(1, sets):
+                total = [[total[r][v] + acc.load(other * size + r, v) for v in range(b.vectors)] for r in range(size)]
+        else:
+            result = self._accumulators(size, "float32", "scaled")
+            full, rest = divmod(b.k, b.group)
+            groups = [(full, b.group, i64(0))] * bool(full) + [(1, rest, i64(full))] * bool(rest)
+            statements = _zero(result)
+            for count, length, first in groups:
+
+                def one(g: Any, length: int = length, first: Any = first) -> Any:
+                    return sequence([*_zero(acc), *blocks.run((g + first) * b.group, length), *self._scale(acc, sets, size, result, block_row, g + first)])
+
+                statements.append(loop(count, one, name="group"))
+            total = [[result.load(row, v) for v in range(b.vectors)] for row in range(size)]
+        out = RegisterTile.make(size, b.vectors, b.height, name="out", dtype=self.layer.out_dtype)
+        statements.append(tirx.AllocBuffer(out.buffer))
+        for row in range(size):
+            for v in range(b.vectors):
+                value = fold(total[row][v], b.height, b.width)
+                statements.append(out.combine(row, v, lambda _, value=value: value))  # type: ignore[misc]
+        return sequence([*statements, *store_tile(self.fused, out, block_row * b.bh, outputs, position)])
+
+    def _accumulators(self, rows: int, dtype: str, name: str) -> RegisterTile:
+        b = self.layer.blocks
+        return RegisterTile.make(rows, b.vectors, b.vector_lanes, name=name, dtype=dtype)
+
+    def _scale(self, acc: RegisterTile, sets: int, size: int, result: RegisterTile, block_row: Any, group: Any) -> list[Any]:
+        """Adds what a group came to, times its scales."""
+        b = self.layer.blocks
+        statements = []
+        for v in range(b.vectors):
+            at = [block_row, group, ramp(i64(v * b.height), b.height)]
+            wide = f"float32x{b.height}" if b.height > 1 else "float32"
+            loaded = stretch(tirx.BufferLoad(self.scales, at).astype(wide), b.height, b.width)
+            scale = tirx.Var("scale", result.vector_type)
+            statements.append(tirx.Bind(scale, loaded))
+            for row in range(size):
+                total = acc.load(row, v)
+                for other in range(1, sets):
+                    total = total + acc.load(other * size + row, v)
+                total = total.astype(result.vector_type)
+                statements.append(result.combine(row, v, lambda old, total=total: old + total * scale))  # type: ignore[misc]
+        return statements
+
+
+def _zero(tile: RegisterTile) -> list[Any]:
+    return tile.fill(0)
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """The reduction over blocks of one tile; successive blocks go to successive sets of accumulators."""
+
+    emitter: _Emitter
+    acc: RegisterTile
+    sets: int
+    size: int
+    base: Any
+    pitch: int
+    block_row: Any
+
+    def run(self, first: Any, count: int) -> list[Any]:
+        """Statements for ``count`` blocks from block ``first`` on; both whole units."""
+        b = self.emitter.layer.blocks
+        work = self.size * b.vectors * b.steps
+        span = b.unit * max(1, min(_SPAN, max(self.sets, 32 // work)) // b.unit)
+        full, rest = divmod(count, span)
+        statements = []
+        if full:
+            statements.append(loop(full, lambda t: self._span(first + t * span, span), name="blocks"))
+        if rest:
+            statements.append(self._span(first + full * span, rest))
+        return statements
+
+    def _span(self, first: Any, count: int) -> Any:
+        return sequence([statement for offset in range(count) for statement in self._block(first, offset)])
+
+    def _block(self, first: Any, offset: int) -> list[Any]:
+        e, b = self.emitter, self.emitter.layer.blocks
+        column = first + offset
+        if e.index is not None:
+            column = tirx.BufferLoad(e.index, [self.block_row, column]).astype("int64")
+        place = column * b.bw if e.table is None else tirx.BufferLoad(e.table, [column]).astype("int64")
+        start = tirx.Var("start", "int64")
+        statements: list[Any] = [tirx.Bind(start, self.base + place)]
+        unit, inside = tirx.floordiv(first, b.unit) + offset // b.unit, offset % b.unit
+        which = offset % self.sets * self.size
+        for step in range(b.steps):
+            weights = []
+            for vector in range(b.vectors):
+                value = b.decode(e.values, self.block_row, unit, inside, step, vector)
+                if not e.layer.integer and b.planes:
+                    value = value.astype(_lanes("int32", b.vector_lanes)).astype(self.acc.vector_type)
+                weights.append(tirx.Var("w", str(value.ty.dtype) if hasattr(value, "ty") else str(value.dtype)))
+                statements.append(tirx.Bind(weights[-1], value))
+            for row in range(self.size):
+                x = self._activations(start + (row * self.pitch + step * b.width * b.word))
+                bound = tirx.Var("x", _lanes("int32" if e.layer.integer else "float32", b.vector_lanes))
+                statements.append(tirx.Bind(bound, x))
+                for vector, weight in enumerate(weights):
+
+                    def add(old: Any, bound: Any = bound, weight: Any = weight) -> Any:
+                        if e.layer.integer:
+                            return e.dot.accumulate(old, bound, weight, b.vector_lanes)
+                        return old + bound * weight
+
+                    statements.append(self.acc.combine(which + row, vector, add))
+        return statements
+
+    def _activations(self, start: Any) -> Any:
+        """The words of a row that a vector of weights meets: each row of the block meets the same."""
+        e, b = self.emitter, self.emitter.layer.blocks
+        at = [i64(0)] * (len(e.layer.shape) - 1)
+        words = b.width
+        if e.layer.integer:
+            loaded = tirx.reinterpret(_lanes("int32", words), tirx.BufferLoad(e.data, [*at, ramp(start, 4 * words)]))
+        else:
+            loaded = tirx.BufferLoad(e.data, [*at, ramp(start, words)])
+        return broadcast(loaded, b.height) if words == 1 else spread(loaded, words, b.height)
+
+
+def _lanes(dtype: str, lanes: int) -> str:
+    return dtype if lanes == 1 else f"{dtype}x{lanes}"

@@ -1,0 +1,293 @@
+"""Layers with compressed weights, in Relax: activations staged, a kernel that reads packed weights, and what follows.
+
+What follows (zero points, scales) are ordinary operators, so that fusion makes them part of the kernel's epilogue with
+bias, activation and residual.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tvm import relax, s_tir, te, tirx
+from tvm.ir import GenericConst
+
+from tilewright.plan import PackedParameter
+from tilewright.targets.packed_weights import CompressedWeight, PackedWeights
+from tilewright.targets.schedules.cpu_compressed import Compressed, compressed, offsets
+from tilewright.targets.schedules.cpu_dot import Dot
+from tilewright.targets.schedules.cpu_fallback import leaf_blocks
+from tilewright.targets.schedules.cpu_ir import i64s
+from tilewright.targets.schedules.cpu_kernel_weights import KernelWeights, kernel_weights
+from tilewright.targets.schedules.cpu_layout import constant, shape_of
+from tilewright.targets.schedules.cpu_spatial import Window
+from tilewright.targets.schedules.cpu_tile import Core
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """Activations that are bytes: value = (data - zero_point) * scale; the latter are scalars, as Relax expressions."""
+
+    data: Any  # uint8
+    scale: Any  # float32
+    zero_point: Any  # int32
+
+
+class PackedLayers:
+    """Emits kernels for layers with compressed weights.
+
+    Attributes:
+        reasons: why a layer's weights are unpacked at load instead, by name of the layer's weight.
+    """
+
+    def __init__(self, mod: Any, weights: PackedWeights, core: Core, dot: Dot) -> None:
+        self.mod = mod
+        self.weights = weights
+        self.core = core
+        self.dot = dot
+        self.reasons: dict[str, str] = {}
+
+    def matmul(self, rewriter: Any, left: Any, right: Any) -> Any:
+        """A product by the transpose of a compressed matrix; None where the dense kernel is to do it."""
+        found = self.weights.find(right, rewriter.lookup_binding)
+        if found is None:
+            return None
+        weight, transposed = found
+        rows, taps, channels = weight.unpack.split
+        rows_first = weight.unpack.perm.index(0) == 0
+        if len(weight.unpack.shape) != 2 or rows_first != transposed:
+            return None
+        *batch, depth = shape_of(left)
+        packed = self._kernel_weights(rewriter, weight, left, math.prod(batch), 1)
+        if packed is None:
+            return None
+        quantized = self._quantized(rewriter, left) if packed.blocks.word == 4 else None
+        data = quantized.data if quantized is not None else left
+        if taps > 1:  # flattened [channel, position]; the matrix has positions outside
+            data = _position_major(rewriter, data, batch, channels, taps)
+        data = _widened(rewriter, data, packed.blocks.bw)
+        layer = Compressed(packed.blocks, shape_of(data), None, 1, self._offset(packed)).tiled(self.core)
+        return self._finish(rewriter, layer, data, weight, packed, quantized)
+
+    def conv2d(self, rewriter: Any, data: Any, weight_expr: Any, window: Window, groups: int) -> Any:
+        """A convolution of an NHWC image; None where the dense kernel is to do it."""
+        found = self.weights.find(weight_expr, rewriter.lookup_binding)
+        if found is None or groups != 1:
+            return None
+        weight, _ = found
+        taps = window.kernel_height * window.kernel_width
+        split, perm = weight.unpack.split, weight.unpack.perm
+        if len(weight.unpack.shape) != 4 or split[1] != taps or perm.index(0) != 0 or (taps > 1 and perm != (0, 2, 1)):
+            return None
+        pixels = window.batch * window.out_height * window.out_width
+        packed = self._kernel_weights(rewriter, weight, data, pixels, taps)
+        if packed is None:
+            return None
+        quantized = self._quantized(rewriter, data) if packed.blocks.word == 4 else None
+        staged = data if quantized is None else quantized.data
+        staged, inner = _padded_image(rewriter, staged, window, packed.blocks.bw, quantized)
+        layer = Compressed(packed.blocks, shape_of(staged), inner, 1, self._offset(packed)).tiled(self.core)
+        return self._finish(rewriter, layer, staged, weight, packed, quantized)
+
+    # -- parts
+
+    def _offset(self, packed: KernelWeights) -> int:
+        return self.dot.offset if packed.blocks.word == 4 else 0
+
+    def _kernel_weights(
+        self, rewriter: Any, weight: CompressedWeight, data: Any, rows: int, taps: int
+    ) -> KernelWeights | None:
+        integer = self._quantized(rewriter, data) is not None
+        packed = kernel_weights(weight, integer, rows, self.core, self.dot, taps)
+        if isinstance(packed, str):
+            self.reasons[weight.source[weight.unpack.roles[0]].name] = packed
+            return None
+        return packed
+
+    def _quantized(self, rewriter: Any, data: Any) -> Quantized | None:
+        """What float activations were dequantized from, if with one scale for all."""
+        call = rewriter.lookup_binding(data) if isinstance(data, relax.Var) else None
+        if getattr(getattr(call, "op", None), "name", "") != "relax.call_tir":
+            return None
+        func = rewriter.builder_.get()[call.args[0]]
+        sch = s_tir.Schedule(func)
+        blocks = leaf_blocks(sch)
+        operands = list(call.args[1].fields)
+        if len(blocks) != 1 or sch.get(blocks[0]).name_hint != "dequantize":
+            return None
+        integers, scale, *zero = operands
+        dtype = str(integers.ty.dtype)
+        if dtype not in ("uint8", "int8") or any(math.prod(shape_of(p)) != 1 for p in (scale, *zero)):
+            return None
+        shift = 128 if dtype == "int8" else 0
+        if shift:
+            integers = _unsigned(rewriter, integers)
+        zero_point = _scalar(rewriter, zero[0], "int32") if zero else relax.const(0, "int32")
+        if shift:
+            zero_point = _folded(rewriter, relax.op.add, zero_point, relax.const(shift, "int32"))
+        return Quantized(integers, _scalar(rewriter, scale, "float32"), zero_point)
+
+    def _finish(
+        self,
+        rewriter: Any,
+        layer: Compressed,
+        data: Any,
+        weight: CompressedWeight,
+        packed: KernelWeights,
+        quantized: Quantized | None,
+    ) -> Any:
+        operands = [data]
+        if "index" in packed.arrays:
+            operands.append(self._parameter(weight, "index", packed.arrays["index"], 16))
+        if layer.window is not None:
+            operands.append(constant(np.array(offsets(layer), np.int32)))
+        bits = packed.blocks.bits
+        symbol = bits if len(packed.blocks.planes) == 1 else 8 * packed.arrays["values"].itemsize
+        operands.append(self._parameter(weight, "values", packed.arrays["values"], symbol))
+        if "scales" in packed.arrays:
+            scales = packed.arrays["scales"]
+            operands.append(self._parameter(weight, "scales", scales, 8 * scales.itemsize))
+        out_type = relax.TensorType(layer.out_shape, layer.out_dtype)
+        function = rewriter.builder_.add_func(compressed(layer), "compressed")
+        result = rewriter.builder_.emit(relax.call_tir(function, operands, out_ty=out_type))
+        if quantized is None:
+            return result if _is_one(packed.factor) else relax.op.multiply(result, constant(packed.factor))
+        return self._dequantized(rewriter, layer, result, packed, quantized)
+
+    def _dequantized(
+        self, rewriter: Any, layer: Compressed, result: Any, packed: KernelWeights, quantized: Quantized
+    ) -> Any:
+        """(result - zero_point * sums) * factor * scale."""
+        emit = rewriter.builder_.emit
+        zero = _folded(rewriter, relax.op.subtract, quantized.zero_point, relax.const(layer.offset, "int32"))
+        if not packed.blocks.group:
+            correction = _folded(rewriter, relax.op.multiply, constant(packed.sums.astype(np.int32)), zero)
+            exact = emit(relax.op.subtract(result, correction))
+            wide = emit(relax.op.astype(exact, "float32"))
+        else:
+            float_zero = _folded(rewriter, lambda a, _: relax.op.astype(a, "float32"), zero, zero)
+            correction = _folded(rewriter, relax.op.multiply, constant(packed.sums), float_zero)
+            wide = emit(relax.op.subtract(result, correction))
+        factor = _folded(rewriter, relax.op.multiply, constant(packed.factor.astype(np.float32)), quantized.scale)
+        return relax.op.multiply(wide, factor)
+
+    def _parameter(self, weight: CompressedWeight, role: str, array: Any, symbol_bits: int) -> Any:
+        source = weight.source[role]
+        return self.weights.add(PackedParameter(source.name, array, source.storage, symbol_bits))
+
+
+def _is_one(factor: Any) -> bool:
+    return bool((factor == 1).all())
+
+
+def _known(rewriter: Any, expr: Any) -> Any:
+    """The value of a constant, or None."""
+    if isinstance(expr, relax.Var):
+        expr = rewriter.lookup_binding(expr)
+    return expr.value.numpy() if isinstance(expr, GenericConst) else None
+
+
+_NUMPY = {"multiply": np.multiply, "add": np.add, "subtract": np.subtract}
+
+
+def _folded(rewriter: Any, operator: Any, left: Any, right: Any) -> Any:
+    """``operator(left, right)``, at once where both are known."""
+    a, b = _known(rewriter, left), _known(rewriter, right)
+    name = getattr(operator, "__name__", "")
+    if a is not None and b is not None:
+        return constant(_NUMPY[name](a, b) if name in _NUMPY else a.astype(np.float32))
+    return rewriter.builder_.emit(operator(left, right))
+
+
+def _scalar(rewriter: Any, expr: Any, dtype: str) -> Any:
+    known = _known(rewriter, expr)
+    if known is not None:
+        return constant(known.reshape(()).astype(dtype))
+    flat = expr if not shape_of(expr) else rewriter.builder_.emit(relax.op.reshape(expr, ()))
+    return flat if str(flat.ty.dtype) == dtype else rewriter.builder_.emit(relax.op.astype(flat, dtype))
+
+
+def _emit_te(rewriter: Any, name: str, shape: Sequence[int], dtype: str, element: Any, *inputs: Any) -> Any:
+    places = [te.placeholder(i64s(*shape_of(x)), str(x.ty.dtype), f"p{n}") for n, x in enumerate(inputs)]
+    result = te.compute(i64s(*shape), lambda *at: element(places, at), name=name)
+    function = rewriter.builder_.add_func(te.create_prim_func([*places, result]).without_attr("global_symbol"), name)
+    return rewriter.builder_.emit(relax.call_tir(function, list(inputs), out_ty=relax.TensorType(shape, dtype)))
+
+
+def _unsigned(rewriter: Any, data: Any) -> Any:
+    """int8 as uint8, 128 higher."""
+
+    def element(places: Any, at: Any) -> Any:
+        return (places[0](*at).astype("int32") + 128).astype("uint8")
+
+    return _emit_te(rewriter, "unsigned", shape_of(data), "uint8", element, data)
+
+
+def _position_major(rewriter: Any, data: Any, batch: Sequence[int], channels: int, taps: int) -> Any:
+    """A flattened NCHW image as a flattened NHWC image."""
+    emit = rewriter.builder_.emit
+    split = emit(relax.op.reshape(data, (*batch, channels, taps)))
+    rank = len(batch) + 2
+    order = [*range(rank - 2), rank - 1, rank - 2]
+    return emit(relax.op.reshape(emit(relax.op.permute_dims(split, order)), (*batch, taps * channels)))
+
+
+def _widened(rewriter: Any, data: Any, width: int) -> Any:
+    """Rows padded to a multiple of a block's width; weights are zero there."""
+    *batch, depth = shape_of(data)
+    padded = -(-depth // width) * width
+    if padded == depth:
+        return data
+    dtype = str(data.ty.dtype)
+
+    def element(places: Any, at: Any) -> Any:
+        return tirx.if_then_else(at[-1] < depth, places[0](*at), tirx.const(0, dtype))
+
+    return _emit_te(rewriter, "widen", (*batch, padded), dtype, element, data)
+
+
+def _padded_image(
+    rewriter: Any, data: Any, window: Window, width: int, quantized: Quantized | None
+) -> tuple[Any, Window]:
+    """The image with the window's padding around it, channels padded to a block's width, and the window on that."""
+    w = window
+    batch, height, columns, channels = shape_of(data)
+    needed_h = (w.out_height - 1) * w.stride_h + (w.kernel_height - 1) * w.dilation_h + 1
+    needed_w = (w.out_width - 1) * w.stride_w + (w.kernel_width - 1) * w.dilation_w + 1
+    new_h, new_w = max(needed_h, height + w.pad_top), max(needed_w, columns + w.pad_left)
+    if (w.pad_top, w.pad_left) == (0, 0) and (needed_h, needed_w) <= (height, columns):
+        new_h, new_w = height, columns
+    new_c = -(-channels // width) * width
+    inner = Window(
+        batch, new_h, new_w, w.out_height, w.out_width, w.kernel_height, w.kernel_width,
+        w.stride_h, w.stride_w, w.dilation_h, w.dilation_w, 0, 0,
+    )  # fmt: skip
+    if (new_h, new_w, new_c) == (height, columns, channels):
+        return data, inner
+    dtype = str(data.ty.dtype)
+    zero = [] if quantized is None else [quantized.zero_point]
+
+    def element(places: Any, at: Any) -> Any:
+        n, y, x, c = at
+        inside = [y >= w.pad_top, y < height + w.pad_top, x >= w.pad_left, x < columns + w.pad_left]
+        inside = [condition for condition, grew in zip(inside, _grown(w, height, columns, new_h, new_w), strict=True) if grew]
+        if new_c > channels:
+            inside.append(c < channels)
+        fill = places[1]().astype(dtype) if zero else tirx.const(0, dtype)
+        value = places[0](n, y - w.pad_top, x - w.pad_left, c)
+        return tirx.if_then_else(tirx.all(*inside), value, fill)
+
+    return _emit_te(rewriter, "pad", (batch, new_h, new_w, new_c), dtype, element, data, *zero), inner
+
+
+def _grown(window: Window, height: int, width: int, new_height: int, new_width: int) -> tuple[bool, ...]:
+    """On which sides an image grew: top, bottom, left, right."""
+    return (
+        window.pad_top > 0,
+        new_height > height + window.pad_top,
+        window.pad_left > 0,
+        new_width > width + window.pad_left,
+    )
