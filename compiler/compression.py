@@ -31,6 +31,7 @@ from tilewright.passes import pivot as pivoting
 from tilewright.passes.already_quantized import already_quantized
 from tilewright.passes.calibrate import collect
 from tilewright.passes.correct_bias import CorrectBias
+from tilewright.passes.dynamic_activations import DynamicActivations
 from tilewright.passes.encode import Encode
 from tilewright.passes.equalize import Equalize
 from tilewright.passes.masks import Masks, load_masks
@@ -128,7 +129,8 @@ def compress_graph(
     done("prune")
     statistics = None
     depth = _depths(graph, recipe)
-    if feeds is not None and any(depth(node) for node in graph.graph):
+    dynamic = recipe.quantize is not None and recipe.quantize.dynamic
+    if feeds is not None and not dynamic and any(depth(node) for node in graph.graph):
         statistics = collect(graph, feeds, observed(graph, depth))
     done("calibrate")
     chosen, points = choose(graph, recipe, feeds, notes)
@@ -149,6 +151,10 @@ def compress_graph(
         notes.activations = {layer.layer: layer.bits for layer in quantize.layers}
         for fallback in quantize.fallbacks:
             notes.add(fallback.layer, f"activations stay float: {fallback.reason}")
+    if dynamic:
+        step = DynamicActivations(depth)
+        passes.run(graph, [step])
+        notes.activations = dict.fromkeys(step.layers, 8)
     done("activations")
     report = Report(
         model=graph.graph.name or "",
@@ -176,12 +182,13 @@ def _need_calibration(recipe: Recipe, calibration: samples.Source | None) -> Non
     if calibration is not None:
         return
     wants = []
+    dynamic = recipe.quantize is not None and recipe.quantize.dynamic
     if recipe.quantize is not None:
-        wants += ["quantize.activations"] * (recipe.quantize.activations > 0)
+        wants += ["quantize.activations"] * (recipe.quantize.activations > 0 and not dynamic)
         wants += ["quantize.correct_bias"] * recipe.quantize.correct_bias
         wants += ["quantize.rounding"] * (recipe.quantize.rounding == "adaptive")
     wants += ["allocate"] * (recipe.allocate is not None)
-    wants += [f"layer[{place}].activations" for place, entry in enumerate(recipe.layer) if entry.activations]
+    wants += [f"layer[{place}].activations" for place, entry in enumerate(recipe.layer) if entry.activations and not dynamic]
     if wants:
         raise UsageError(
             f"the recipe needs calibration data for {', '.join(wants)}: give samples with --calib data.npz"

@@ -10,6 +10,10 @@ from typing import Any
 from tvm import relax
 from tvm.ir import GenericConst
 
+TEMPLATE = "tilewright.kernel"
+"""Attribute of a PrimFunc that lowering makes as a whole: which."""
+DYNAMIC_QUANTIZE = "dynamic_quantize"
+
 NUM_INPUT = "num_input"
 """Attribute of ``main``: how many parameters, counted from the first, are the model's inputs. All others are packed
 arrays of weights. Without it every parameter is an input."""

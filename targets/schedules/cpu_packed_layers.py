@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import tvm
 from tvm import relax, s_tir, te, tirx
 from tvm.ir import GenericConst
 
@@ -110,7 +111,14 @@ class PackedLayers:
     def _quantized(self, rewriter: Any, data: Any) -> Quantized | None:
         """What float activations were dequantized from, if with one scale for all."""
         call = rewriter.lookup_binding(data) if isinstance(data, relax.Var) else None
-        if getattr(getattr(call, "op", None), "name", "") != "relax.call_tir":
+        name = getattr(getattr(call, "op", None), "name", "")
+        if name in ("relax.permute_dims", "relax.reshape"):  # moves bytes as well as floats
+            inner = self._quantized(rewriter, call.args[0])
+            if inner is None:
+                return None
+            moved = tvm.ir.Call(call.op, [inner.data, *call.args[1:]], call.attrs, call.ty_args)
+            return replace(inner, data=rewriter.builder_.emit(moved))
+        if name != "relax.call_tir":
             return None
         func = rewriter.builder_.get()[call.args[0]]
         sch = s_tir.Schedule(func)

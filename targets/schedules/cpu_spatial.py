@@ -95,7 +95,7 @@ def store_tile(
     """
     if fused.size <= _LONG_EPILOGUE:
         return _store_unrolled(fused, tile, channel, channels, position)
-    stage = RegisterTile.make(tile.rows, tile.vectors, tile.lanes, name="stage")
+    stage = RegisterTile.make(tile.rows, tile.vectors, tile.lanes, "stage", str(tile.buffer.dtype))
     copies = [
         stage.combine(row, vector, lambda _, row=row, vector=vector: tile.load(row, vector))  # type: ignore[misc]
         for row in range(tile.rows)

@@ -23,7 +23,7 @@ from tilewright.frontend.operators import (
     unpack,
 )
 from tilewright.frontend.operators.layer import DTYPES, Operator
-from tilewright.passes.encode import is_unpack
+from tilewright.passes.encode import DOMAIN, is_unpack
 
 TOPICS = (
     elementwise,
@@ -50,4 +50,6 @@ def lookup(node: ir.Node) -> Operator | None:
     """The operator of a node, or None where it cannot be imported as it is."""
     if is_unpack(node):
         return unpack.OPERATOR
+    if node.domain == DOMAIN and node.op_type in quantization.OWN:
+        return quantization.OWN[node.op_type]
     return TABLE.get(node.op_type) if node.domain in ("", "ai.onnx") else None

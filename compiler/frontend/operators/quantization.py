@@ -12,6 +12,9 @@ from tvm import relax, te, tirx
 from tilewright.frontend.operators.convolution import convolve
 from tilewright.frontend.operators.elementwise import pointwise, read
 from tilewright.frontend.operators.layer import Expr, Layer, Operator, Refusal, const
+from tilewright.lower.dynamic_quantize import dynamic_quantize
+from tilewright.passes.dynamic_activations import DYNAMIC_QUANTIZE
+from tilewright.passes.fake_quantize import FAKE_QUANTIZE
 from tilewright.plan import PackedParameter
 
 _INTEGERS = ("uint8", "int8", "uint16", "int16")
@@ -72,6 +75,52 @@ def _dequantize_linear(layer: Layer) -> Expr:
         return te.compute(layer.out_shape(), at, name="dequantize")
 
     return layer.te(compute, layer[0], layer[1], *([] if zero is None else [zero]))
+
+
+def _fake_quantize(layer: Layer) -> Expr:
+    """Eight bits as the integers that they are, so that a kernel can take them; see passes/fake_quantize.py."""
+    bits, signed = layer.integer("bits"), layer.integer("signed")
+    zero_point = layer.array(2)
+    if bits == 8 and zero_point is not None:
+        dtype = "int8" if signed else "uint8"
+
+        def quantize(x: Any, scale: Any, zero: Any) -> Any:
+            return te.compute(
+                layer.out_shape(), lambda *i: _saturate(x(*i) / scale(), zero(), dtype, "float32"), name="quantize"
+            )
+
+        integers = layer.te(quantize, layer[0], layer[1], layer[2], name="quantize")
+        return _dequantize(layer, integers, layer[1], const(zero_point, dtype))
+    low = -(2.0 ** (bits - 1)) if signed else 0.0
+
+    def fake(x: Any, scale: Any, zero: Any) -> Any:
+        def at(*index: Any) -> Any:
+            shifted = tirx.round(x(*index) / scale()) + zero()
+            limits = [tirx.const(limit, "float32") for limit in (low, low + 2.0**bits - 1)]
+            return (tirx.max(tirx.min(shifted, limits[1]), limits[0]) - zero()) * scale()
+
+        return te.compute(layer.out_shape(), at, name="fake_quantize")
+
+    return layer.te(fake, layer[0], layer[1], layer[2])
+
+
+def _dequantize(layer: Layer, integers: Expr, scale: Expr, zero_point: Expr) -> Expr:
+    def compute(q: Any, s: Any, zero: Any) -> Any:
+        def at(*index: Any) -> Any:
+            return (q(*index).astype("int32") - zero().astype("int32")).astype("float32") * s()
+
+        return te.compute(layer.out_shape(), at, name="dequantize")
+
+    return layer.te(compute, integers, scale, zero_point, name="dequantize")
+
+
+def _dynamic_quantize(layer: Layer) -> Expr:
+    """As ONNX's DynamicQuantizeLinear has it; see passes/dynamic_activations.py."""
+    types = [relax.TensorType(layer.shape(), "uint8"), relax.TensorType((), "float32"), relax.TensorType((), "uint8")]
+    callee = layer.builder.add_func(dynamic_quantize(layer.shape()), "dynamic_quantize")
+    made = layer.emit(relax.call_tir(callee, [layer[0]], out_ty=types))
+    integers, scale, zero = (layer.emit(relax.TupleGetItem(made, place)) for place in range(3))
+    return _dequantize(layer, integers, scale, zero)
 
 
 _LEAST_STORED = 1024  # bytes; smaller constants are dequantized at compile time
@@ -174,6 +223,12 @@ def _conv_integer(layer: Layer) -> Expr:
 def _matmul_integer(layer: Layer) -> Expr:
     return relax.op.matmul(_centre(layer, 0, 2, -2), _centre(layer, 1, 3, -1), out_dtype="int32")
 
+
+OWN: Mapping[str, Operator] = {
+    FAKE_QUANTIZE: Operator(_fake_quantize, "8 bits"),
+    DYNAMIC_QUANTIZE: Operator(_dynamic_quantize),
+}
+"""Operators of domain ``tilewright`` that have a converter besides their function body."""
 
 OPERATORS: Mapping[str, Operator] = {
     "ConvInteger": Operator(_conv_integer),
