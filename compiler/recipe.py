@@ -12,6 +12,7 @@
     [quantize]
     weights = "int4(group=32)"          # any codec: int2 to int8, vbd(5), f16 ...
     activations = 8                     # 4 to 12 or 16 bits; 0 leaves them float
+    dynamic = true                      # their ranges as they come (8 bits), instead of calibrated ones
     method = "mse"                      # of their ranges: minmax, percentile, mse, kl
     equalize = true                     # cross-layer equalisation before
     rounding = "adaptive"               # of weights, by calibration data; or "nearest"
@@ -111,6 +112,7 @@ class Quantize(_Section, frozen=True):
 
     weights: str | None = None
     activations: int = 0
+    dynamic: bool = False
     method: Literal["minmax", "percentile", "mse", "kl"] = "mse"
     percentile: float = 99.99
     equalize: bool = False
