@@ -10,7 +10,7 @@ from tilewright.errors import DataError
 from tilewright.formats.base import Layout
 from tilewright.formats.packed import PackedWeight, pack
 from tilewright.formats.registry import Format, parse
-from tilewright.passes.allocate import Allocation, allocate, front, smallest
+from tilewright.passes.allocate import Allocation, allocate, front, smallest, uniform
 from tilewright.passes.lowrank import RESIDUAL
 from tilewright.passes.masks import detect
 from tilewright.passes.sensitivity import sensitivities
@@ -112,5 +112,8 @@ def _allocate(
     else:
         made = allocate(table, cost=budget.bytes, bits=budget.bits)
     points = [FrontPoint(round(point.cost), point.error) for point in front(table)]
+    for point in uniform(table):
+        spec = point.uniform.removeprefix("dense ").removesuffix(" raw")
+        points.append(FrontPoint(round(point.cost), point.error, uniform=spec))
     points.append(FrontPoint(round(made.cost), made.error, made.measured, chosen=True))
     return made, tuple(sorted(points, key=lambda point: point.bytes))

@@ -93,12 +93,14 @@ class FrontPoint:
         bytes: of all allocated weights.
         error: relative squared error of the network's outputs, predicted; measured where ``measured`` is given.
         chosen: whether this is the one in the model.
+        uniform: the format where all weights have the same, for comparison; else empty.
     """
 
     bytes: int
     error: float
     measured: float | None = None
     chosen: bool = False
+    uniform: str = ""
 
 
 @dataclass(frozen=True)

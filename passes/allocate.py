@@ -40,17 +40,19 @@ class AllocatedLayer:
 
 @dataclass(frozen=True)
 class FrontPoint:
-    """An allocation that no cheaper one equals.
+    """An allocation that no cheaper one equals, or the same format for every weight.
 
     Attributes:
         bits: on average, of each weight.
         error: sum of the layers' errors.
+        uniform: the format where all weights have the same, else empty.
     """
 
     cost: float
     bits: float
     error: float
     choice: tuple[int, ...] = dataclasses.field(repr=False)
+    uniform: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,15 +128,14 @@ def allocate(
 
 def front(table: Sensitivities) -> list[FrontPoint]:
     """The whole front, from the least cost to the least error; errors are added up, not measured together."""
-    return [
-        FrontPoint(
-            point.size,
-            sum(option.packed.nbytes for option in table.options(point.choice)) * 8 / table.elements,
-            point.error,
-            point.choice,
-        )
-        for point in pareto(_items(table, _cost))
-    ]
+    return [_point(table, point.choice) for point in pareto(_items(table, _cost))]
+
+
+def uniform(table: Sensitivities) -> list[FrontPoint]:
+    """What allocation competes with: each format that every weight can have, in the order of the candidates."""
+    specs = [{option.spec: index for index, option in enumerate(layer.options)} for layer in table.layers]
+    choices = {spec: tuple(at[spec] for at in specs) for spec in specs[0] if all(spec in other for other in specs)}
+    return [_point(table, choice, spec) for spec, choice in choices.items()]
 
 
 def smallest(table: Sensitivities, bound: float, loss: Callable[[Allocation], float] | None = None) -> Allocation:
@@ -179,12 +180,14 @@ def _refined(
 ) -> tuple[tuple[int, ...], float]:
     """Descends among neighbours by measured error; those with the least added-up error are tried first."""
     least, tried = table.joint(choice), {choice}
-    uniform = _uniform(table, items, limit)
-    if uniform is not None and uniform not in tried and evaluations > 1:
-        tried.add(uniform)
-        measured = table.joint(uniform)
-        if measured < least:
-            choice, least = uniform, measured
+    fitting = [point for point in uniform(table) if _size(items, point.choice) <= limit and math.isfinite(point.error)]
+    if fitting and evaluations > 1:
+        same = min(fitting, key=lambda point: point.error).choice
+        if same not in tried:
+            tried.add(same)
+            measured = table.joint(same)
+            if measured < least:
+                choice, least = same, measured
     for _ in range(evaluations - len(tried)):
         # At most so many of the nearest have been tried.
         nearest = heapq.nsmallest(len(tried) + 1, _exchanges(items, choice, limit))
@@ -198,23 +201,13 @@ def _refined(
     return choice, least
 
 
-def _uniform(table: Sensitivities, items: Items, limit: float) -> tuple[int, ...] | None:
-    """The same format for every layer: the one of the least added-up error within the limit, if there is any."""
-    specs = [{option.spec: index for index, option in enumerate(layer.options)} for layer in table.layers]
-    common = [tuple(spec_of[spec] for spec_of in specs) for spec in specs[0] if all(spec in other for other in specs)]
-    sums = [
-        tuple(map(sum, zip(*(item[index] for item, index in zip(items, choice, strict=True)), strict=True)))
-        for choice in common
-    ]
-    fitting = [(error, choice) for (size, error), choice in zip(sums, common, strict=True) if size <= limit]
-    error, choice = min(fitting, default=(math.inf, ()))
-    return choice if math.isfinite(error) else None
+def _size(items: Items, choice: Sequence[int]) -> float:
+    return sum(item[index][0] for item, index in zip(items, choice, strict=True))
 
 
 def _exchanges(items: Items, choice: tuple[int, ...], limit: float) -> Iterator[tuple[float, Moves]]:
     """Changes of one layer, or of two in opposite directions, within the limit; with the errors that they add."""
-    size = sum(item[index][0] for item, index in zip(items, choice, strict=True))
-    slack = limit - size
+    slack = limit - _size(items, choice)
     steps = [
         (other[0] - item[choice[at]][0], other[1] - item[choice[at]][1], (at, index))
         for at, item in enumerate(items)
@@ -244,6 +237,14 @@ def _cost(option: Option) -> float:
 
 def _bits(option: Option) -> float:
     return option.packed.nbytes * 8
+
+
+def _point(table: Sensitivities, choice: tuple[int, ...], uniform: str = "") -> FrontPoint:
+    options = table.options(choice)
+    bits = sum(option.packed.nbytes for option in options) * 8 / table.elements
+    return FrontPoint(
+        sum(option.cost for option in options), bits, sum(option.error for option in options), choice, uniform
+    )
 
 
 def _items(table: Sensitivities, size: Callable[[Option], float]) -> Items:

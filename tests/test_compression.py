@@ -124,6 +124,7 @@ def test_the_allocation_keeps_its_budget_and_is_reported() -> None:
     (chosen,) = [point for point in report.front if point.chosen]
     assert chosen.bytes == report.bytes
     assert chosen.measured is not None
+    assert "int4(group=32)" in {point.uniform for point in report.front}
 
 
 def test_what_needs_calibration_says_so_before_any_work() -> None:

@@ -93,7 +93,7 @@ def test_json_holds_everything_and_the_derived_figures() -> None:
     assert second["parts"] == dict(PACKED.parts)
     assert (second["shape"], second["bytes"]) == ([8, 4, 3, 3], 160)
     assert sum(second["histogram"]["before"]) == 2
-    assert table["front"][1] == {"bytes": 200, "error": 0.25, "measured": 0.3, "chosen": True}
+    assert table["front"][1] == {"bytes": 200, "error": 0.25, "measured": 0.3, "chosen": True, "uniform": ""}
     assert table["pivots"][0]["fixed"] == ["rows: output"]
     assert table["gate"]["samples"] == 100
     assert {key: table[key] for key in ("model", "kind", "gathers", "notes", "file", "recipe")} == {

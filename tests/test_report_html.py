@@ -301,6 +301,16 @@ def test_the_curve_passes_below_a_choice_that_was_made_by_measurement() -> None:
     assert "chosen: 3\xa0B" in text(svg)
 
 
+def test_uniform_formats_are_marked_apart_from_the_curve() -> None:
+    uniform = (FrontPoint(1500, 0.4, uniform="int4"), FrontPoint(2500, math.inf, uniform="int2"))
+    root = section(page(replace(full(), front=(*FRONT, *uniform))), "Size and error")
+    assert {text(mark) for mark in classed(root, "rect", "uniform")} >= {
+        "int4 everywhere, 1.50\xa0kB: predicted error 4.00e-01"
+    }
+    assert "int4" in text(next(root.iter("table")))
+    assert "the same format for all" in text(root)
+
+
 def test_a_long_front_is_thinned_but_for_what_matters() -> None:
     points = [FrontPoint(n, 1 / (n + 1), 0.5 if n == 1234 else None, n == 2345) for n in range(5000)]
     root = section(page(replace(full(), front=tuple(points))), "Size and error")

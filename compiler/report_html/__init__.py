@@ -112,7 +112,7 @@ def _front(report: Report) -> Markup:
         [
             cell(point.bytes),
             *numbers(point.error, point.measured, form="{:.3e}"),
-            tag("td", "chosen" if point.chosen else ""),
+            tag("td", "chosen" if point.chosen else point.uniform),
         ]
         for point in points
     ]
@@ -126,6 +126,8 @@ def _front(report: Report) -> Markup:
     entries = [("predicted", tag("path", d="M0 6H22", class_="predicted"))]
     if any(point.measured is not None for point in known):
         entries.append(("measured", tag("circle", cx=11, cy=6, r=4, class_="measured-dot")))
+    if any(point.uniform for point in known):
+        entries.append(("the same format for all", tag("rect", x=7, y=2, width=8, height=8, class_="uniform")))
     if any(point.chosen for point in known):
         entries.append(("chosen", tag("circle", cx=11, cy=6, r=5, class_="chosen")))
     drawn = (
@@ -138,12 +140,12 @@ def _front(report: Report) -> Markup:
 
 
 def _thinned(points: Sequence[FrontPoint]) -> list[FrontPoint]:
-    """Some 200 points, as many as a reader can tell apart; all that are measured or chosen."""
+    """Some 200 points, as many as a reader can tell apart; all that are measured, chosen or uniform."""
     every = max(1, len(points) // 200)
     return [
         point
         for place, point in enumerate(points)
-        if place % every == 0 or place == len(points) - 1 or point.chosen or point.measured is not None
+        if place % every == 0 or place == len(points) - 1 or point.chosen or point.uniform or point.measured is not None
     ]
 
 

@@ -123,7 +123,7 @@ def pivot(kept: PivotReport) -> Markup:
 
 
 def front(points: Sequence[FrontPoint], width: int, height: int) -> Markup:
-    """The predicted curve, what was measured, and the choice.
+    """The predicted curve, what was measured, the choice, and the same format for all weights.
 
     Args:
         points: by size, at least one; predicted errors are finite, measured ones that are not are left out.
@@ -161,8 +161,10 @@ def front(points: Sequence[FrontPoint], width: int, height: int) -> Markup:
     curve = _lower_envelope(points)
     path = "L".join(f"{x(point.bytes):.1f} {y(point.error):.1f}" for point in curve)
     shapes.append(tag("path", d=f"M{path}", class_="predicted"))
-    dotted = points if len(points) <= _DOTS else chosen
+    mixed = [point for point in points if not point.uniform]
+    dotted = mixed if len(mixed) <= _DOTS else chosen
     shapes += [_dot(x(p.bytes), y(p.error), p, "predicted", p.error, 2.5) for p in dotted]
+    shapes += [_square(x(p.bytes), y(p.error), p) for p in points if p.uniform]
     shapes += [_dot(x(p.bytes), y(error), p, "measured", error, 4) for p, error in measured]
     shapes += [tag("circle", cx=x(p.bytes), cy=y(p.error), r=8, class_="chosen") for p in chosen]
     label = f"Error over size for {len(points)} choices of formats, {len(measured)} of them measured; figures below"
@@ -184,6 +186,12 @@ def _lower_envelope(points: Sequence[FrontPoint]) -> list[FrontPoint]:
 def _dot(x: float, y: float, point: FrontPoint, kind: str, error: float, radius: float) -> Markup:
     title = tag("title", f"{size(point.bytes)}: {kind} error {number(error, '{:.2e}')}")
     return tag("circle", title, cx=x, cy=y, r=radius, class_=f"{kind}-dot")
+
+
+def _square(x: float, y: float, point: FrontPoint) -> Markup:
+    """The same format for every weight."""
+    title = tag("title", f"{point.uniform} everywhere, {size(point.bytes)}: predicted error {point.error:.2e}")
+    return tag("rect", title, x=x - 4, y=y - 4, width=8, height=8, class_="uniform")
 
 
 def _sizes(values: Sequence[float], width: int) -> tuple[Scale, list[Tick]]:

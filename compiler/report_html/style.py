@@ -64,6 +64,7 @@ svg .grid {
 svg .predicted { fill: none; stroke: var(--accent); stroke-width: 2; stroke-linejoin: round; }
 svg .predicted-dot { fill: var(--accent); }
 svg .measured-dot { fill: var(--second); stroke: var(--card); stroke-width: 1.5; }
+svg .uniform { fill: var(--card); stroke: var(--ink); stroke-width: 1.5; }
 svg .chosen { fill: none; stroke: var(--ink); stroke-width: 2; }
 .c0 { fill: var(--c0); } .c1 { fill: var(--c1); } .c2 { fill: var(--c2); } .c3 { fill: var(--c3); }
 .c4 { fill: var(--c4); } .c5 { fill: var(--c5); } .c6 { fill: var(--c6); } .rest { fill: var(--rest); }

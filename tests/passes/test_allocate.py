@@ -16,7 +16,7 @@ from tests.passes.test_coupling import network, prepared
 from tilewright.errors import AccuracyError, DataError, RecipeError
 from tilewright.formats.registry import parse
 from tilewright.frontend import load
-from tilewright.passes.allocate import Allocation, allocate, front, smallest
+from tilewright.passes.allocate import Allocation, allocate, front, smallest, uniform
 from tilewright.passes.encode import Encode
 from tilewright.passes.execution import Feed
 from tilewright.passes.sensitivity import Sensitivities, sensitivities
@@ -52,7 +52,7 @@ def indices(made: Allocation) -> list[int]:
     return [[form.spec for form in FORMATS].index(layer.spec) for layer in made.layers]
 
 
-def uniform(bits: int) -> list[int]:
+def everywhere(bits: int) -> list[int]:
     return [bits - DEPTHS[0]] * len(table().layers)
 
 
@@ -60,29 +60,41 @@ def cost(choice: Sequence[int]) -> float:
     return sum(option.cost for option in table().options(choice))
 
 
+def test_uniform_formats_are_those_that_all_weights_can_have() -> None:
+    points = uniform(table())
+    assert [point.uniform for point in points] == [form.spec for form in FORMATS]
+    for bits, point in zip(DEPTHS, points, strict=True):
+        assert list(point.choice) == everywhere(bits)
+        assert point.cost == cost(point.choice)
+        assert point.error == sum(option.error for option in table().options(point.choice))
+    names = [layer.weight.value.name for layer in table().layers]
+    fewer = sensitivities(model(), None, lambda weight: FORMATS[1 if weight.value.name == names[0] else 0 : 4])
+    assert [point.uniform for point in uniform(fewer)] == [form.spec for form in FORMATS[1:4]]
+
+
 @pytest.mark.parametrize("bits", [6, 7])
 def test_mixed_depth_beats_uniform_depth_at_equal_size_on_other_digits(bits: int) -> None:
-    made = allocate(table(), cost=cost(uniform(bits)))
-    assert made.cost <= cost(uniform(bits))
-    assert held_out().joint(indices(made)) < 0.9 * held_out().joint(uniform(bits))
+    made = allocate(table(), cost=cost(everywhere(bits)))
+    assert made.cost <= cost(everywhere(bits))
+    assert held_out().joint(indices(made)) < 0.9 * held_out().joint(everywhere(bits))
 
 
 @pytest.mark.parametrize("bits", [3, 4, 5])
 def test_mixed_depth_is_never_worse_where_one_weight_is_nearly_all(bits: int) -> None:
     """95 % of this network is one weight: at exactly these sizes only it decides, and it has its uniform depth."""
-    made = allocate(table(), cost=cost(uniform(bits)), evaluations=4)
+    made = allocate(table(), cost=cost(everywhere(bits)), evaluations=4)
     assert made.measured is not None
-    assert made.measured <= table().joint(uniform(bits))
-    assert made.cost <= cost(uniform(bits))
+    assert made.measured <= table().joint(everywhere(bits))
+    assert made.cost <= cost(everywhere(bits))
 
 
 @pytest.mark.parametrize("bits", [3, 4, 5])
 def test_with_groups_to_choose_from_mixed_formats_beat_uniform_depth_there_too(bits: int) -> None:
     """Held-out errors fall to less than half: with groups the large weight can give up a bit, and others gain it."""
-    made = allocate(grouped(0), cost=cost(uniform(bits)), evaluations=4)
+    made = allocate(grouped(0), cost=cost(everywhere(bits)), evaluations=4)
     chosen = [[form.spec for form in GROUPED].index(layer.spec) for layer in made.layers]
-    assert made.cost <= cost(uniform(bits))
-    assert grouped(250).joint(chosen) < 0.5 * grouped(250).joint(uniform(bits))
+    assert made.cost <= cost(everywhere(bits))
+    assert grouped(250).joint(chosen) < 0.5 * grouped(250).joint(everywhere(bits))
 
 
 @functools.cache
@@ -96,12 +108,12 @@ def test_bits_that_no_uniform_depth_uses_up(bits: int) -> None:
     made = allocate(table(), bits=bits, evaluations=4)
     assert made.bits <= bits
     assert table().elements * made.bits == pytest.approx(8 * made.nbytes)
-    assert cost(uniform(below)) <= bits * table().elements / 8
-    assert held_out().joint(indices(made)) < held_out().joint(uniform(below))
+    assert cost(everywhere(below)) <= bits * table().elements / 8
+    assert held_out().joint(indices(made)) < held_out().joint(everywhere(below))
 
 
 def test_the_search_never_loses_to_the_knapsack() -> None:
-    budget = cost(uniform(5))
+    budget = cost(everywhere(5))
     plain, refined = (allocate(table(), cost=budget, evaluations=count) for count in (0, 8))
     assert plain.measured is None
     assert refined.measured is not None
@@ -111,12 +123,12 @@ def test_the_search_never_loses_to_the_knapsack() -> None:
 
 def test_the_front_runs_from_the_least_size_to_the_least_error() -> None:
     points = front(table())
-    assert points[0].cost == cost(uniform(2))
-    assert points[-1].cost == cost(uniform(8))
+    assert points[0].cost == cost(everywhere(2))
+    assert points[-1].cost == cost(everywhere(8))
     assert all(a.cost < b.cost and a.bits < b.bits and a.error > b.error for a, b in itertools.pairwise(points))
-    least = {bits: min(p.error for p in points if p.cost <= cost(uniform(bits))) for bits in DEPTHS}
+    least = {bits: min(p.error for p in points if p.cost <= cost(everywhere(bits))) for bits in DEPTHS}
     for bits in DEPTHS:
-        assert least[bits] <= sum(option.error for option in table().options(uniform(bits))) * (1 + 1e-9)
+        assert least[bits] <= sum(option.error for option in table().options(everywhere(bits))) * (1 + 1e-9)
 
 
 def test_encoding_an_allocation_gives_the_measured_error_and_size() -> None:
@@ -135,7 +147,7 @@ def test_the_smallest_that_keeps_a_bound() -> None:
     made = smallest(table(), 1e-3)
     assert made.measured is not None
     assert made.measured <= 1e-3
-    assert cost(uniform(3)) < made.cost < cost(uniform(8))
+    assert cost(everywhere(3)) < made.cost < cost(everywhere(8))
     choices = [point.choice for point in front(table())]
     at = choices.index(tuple(indices(made)))
     assert table().joint(choices[at - 1]) > 1e-3
@@ -145,8 +157,8 @@ def test_the_smallest_that_keeps_a_bound() -> None:
         heard.append(candidate)
         return -candidate.cost
 
-    assert smallest(table(), -cost(uniform(5)), loss).cost == min(
-        point.cost for point in front(table()) if point.cost >= cost(uniform(5))
+    assert smallest(table(), -cost(everywhere(5)), loss).cost == min(
+        point.cost for point in front(table()) if point.cost >= cost(everywhere(5))
     )
     assert len(heard) <= 1 + int(np.ceil(np.log2(len(choices))))
     with pytest.raises(AccuracyError, match="cannot be kept: the best allocation has"):
@@ -167,12 +179,12 @@ def test_another_cost_is_what_the_budget_counts() -> None:
 
 
 def test_budgets_that_cannot_be() -> None:
-    with pytest.raises(RecipeError, match=rf"budget of 1000 cannot be met.* is {cost(uniform(2)):.0f}"):
+    with pytest.raises(RecipeError, match=rf"budget of 1000 cannot be met.* is {cost(everywhere(2)):.0f}"):
         allocate(table(), cost=1000)
-    least = cost(uniform(2)) * 8 / table().elements
+    least = cost(everywhere(2)) * 8 / table().elements
     with pytest.raises(RecipeError, match=rf"budget of 1.5 bits a weight cannot be met.* is {least:.6f}\d* bits"):
         allocate(table(), bits=1.5)
-    assert allocate(table(), bits=least, evaluations=0).cost == cost(uniform(2))
+    assert allocate(table(), bits=least, evaluations=0).cost == cost(everywhere(2))
     for budget in (-1.0, float("nan")):
         with pytest.raises(RecipeError, match="cannot be met"):
             allocate(table(), cost=budget)
