@@ -14,7 +14,7 @@ TORCH_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
-SOURCES := pyproject.toml setup.py constraints.txt $(wildcard runtime/src/* runtime/include/*/*)
+SOURCES := pyproject.toml setup.py constraints.txt $(wildcard runtime/src/* runtime/src/nna/* runtime/include/*/*)
 CXX_FILES := $(shell git ls-files "*.cc" "*.h" "*.c" 2>/dev/null)
 
 .PHONY: demo test lint format models compression clean
@@ -47,7 +47,7 @@ compression: $(VENV)/rivals.stamp
 
 clean:
 	rm -rf $(VENV) build *.egg-info
-	find . -name '_native*.so' -not -path './.git/*' -delete
+	find . \( -name '_native*.so' -o -name '_nna*.so' \) -not -path './.git/*' -delete
 
 $(VENV)/made.stamp:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed, this is " + sys.version) if sys.version_info < (3, 10) else 0'

@@ -19,9 +19,11 @@ LIMIT_BYTES = 200_000  # of the stripped library
 
 
 def test_both_builds_have_the_same_sources() -> None:
-    text = (toys.ROOT / "runtime" / "CMakeLists.txt").read_text()
-    (block,) = re.findall(r"set\(TILEWRIGHT_SOURCES\s+(.*?)\)", text, re.DOTALL)
-    assert block.split() == sorted(f"src/{path.name}" for path in (toys.ROOT / "runtime" / "src").glob("*.cc"))
+    runtime = toys.ROOT / "runtime"
+    text = (runtime / "CMakeLists.txt").read_text()
+    for name, folder in (("TILEWRIGHT_SOURCES", "src"), ("TILEWRIGHT_NNA_SOURCES", "src/nna")):
+        (block,) = re.findall(rf"set\({name}\s+(.*?)\)", text, re.DOTALL)
+        assert block.split() == sorted(f"{folder}/{path.name}" for path in (runtime / folder).glob("*.cc"))
 
 
 def test_the_library_is_small_and_exports_the_c_api_alone() -> None:

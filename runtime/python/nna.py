@@ -1,0 +1,119 @@
+"""The Ethos-U interpreter, runtime/src/nna, through ctypes: runs command streams on a functional model of the device.
+
+A simulation: results are those of the device, times are not.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib.machinery
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tilewright.errors import ArtifactError, ToolError
+
+REGIONS: Final = 8
+_ERROR_BYTES: Final = 1024
+
+
+@dataclass(frozen=True)
+class Region:
+    """What one of the device's base pointers points at.
+
+    Attributes:
+        data: the memory, contiguous, shape (bytes,), dtype uint8.
+        writable: whether a stream may write it.
+    """
+
+    data: NDArray[np.uint8]
+    writable: bool = True
+
+
+class _Region(ctypes.Structure):
+    """tw_nna_region."""
+
+    _fields_: ClassVar = [
+        ("data", ctypes.c_void_p),
+        ("nbytes", ctypes.c_uint64),
+        ("writable", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32),
+    ]
+
+
+def library_path() -> Path:
+    """The interpreter's shared library: ``$TILEWRIGHT_NNA``, or the one built with this package.
+
+    Raises:
+        ToolError: there is none.
+    """
+    if given := os.environ.get("TILEWRIGHT_NNA"):
+        return Path(given)
+    folder = Path(__file__).parent
+    for suffix in importlib.machinery.EXTENSION_SUFFIXES:
+        if (path := folder / f"_nna{suffix}").exists():
+            return path
+    raise ToolError(
+        f"the NNA interpreter is not built: no _nna library in {folder} (reinstall the package, or run "
+        "`python setup.py build_ext --inplace`; it needs a C++17 compiler, on Debian `apt install g++`)"
+    )
+
+
+@functools.cache
+def _library() -> Any:
+    library = ctypes.CDLL(str(library_path()))
+    text = [ctypes.c_char_p, ctypes.c_size_t]
+    buffer = [ctypes.c_void_p, ctypes.c_size_t]
+    library.tw_nna_run.argtypes = [*buffer, ctypes.POINTER(_Region), ctypes.c_size_t, ctypes.c_uint64, *text]
+    library.tw_nna_decode_weights.argtypes = [*buffer, *buffer, *text]
+    return library
+
+
+def run(payload: bytes, regions: Mapping[int, Region], limit: int = 0) -> None:
+    """Runs a driver payload; outputs are in the regions afterwards.
+
+    Args:
+        payload: what an Ethos-U driver is handed: it starts with ``COP1`` and names the accelerator.
+        regions: memory by the number of its base pointer, 0 to 7.
+        limit: bound on the work: elements read and written plus multiplications. 0: 2^44.
+
+    Raises:
+        ArtifactError: the stream is malformed, reaches outside its regions or exceeds the limit. Regions may have been
+            written to until there.
+    """
+    table = (_Region * REGIONS)()
+    for number, region in regions.items():
+        if region.data.dtype != np.uint8 or not region.data.flags.c_contiguous:
+            raise ValueError(f"region {number} is not contiguous uint8")
+        if region.writable and not region.data.flags.writeable:
+            raise ValueError(f"region {number} is writable, its array is not")
+        table[number] = _Region(region.data.ctypes.data, region.data.nbytes, region.writable, 0)
+    error = ctypes.create_string_buffer(_ERROR_BYTES)
+    if _library().tw_nna_run(payload, len(payload), table, REGIONS, limit, error, len(error)):
+        raise ArtifactError(error.value.decode("utf-8", "replace"))
+
+
+def decode_weights(stream: bytes, count: int) -> NDArray[np.int16]:
+    """The weights of an Ethos-U weight stream, in stream order.
+
+    Args:
+        stream: coded weights.
+        count: how many there must be.
+
+    Returns:
+        shape (count,).
+
+    Raises:
+        ArtifactError: the stream is malformed or has not ``count`` weights.
+    """
+    weights = np.empty(count, np.int16)
+    error = ctypes.create_string_buffer(_ERROR_BYTES)
+    if _library().tw_nna_decode_weights(stream, len(stream), weights.ctypes.data, count, error, len(error)):
+        raise ArtifactError(error.value.decode("utf-8", "replace"))
+    return weights
