@@ -28,6 +28,9 @@ from tilewright.targets.schedules.cpu_spatial import Window
 from tilewright.targets.schedules.cpu_tile import Core
 
 
+_OPAQUE = 8  # Relax's OpPatternKind: never fused
+
+
 @dataclass(frozen=True)
 class Quantized:
     """Activations that are bytes: value = (data - zero_point) * scale; the latter are scalars, as Relax expressions."""
@@ -221,7 +224,10 @@ def _scalar(rewriter: Any, expr: Any, dtype: str) -> Any:
 def _emit_te(rewriter: Any, name: str, shape: Sequence[int], dtype: str, element: Any, *inputs: Any) -> Any:
     places = [te.placeholder(i64s(*shape_of(x)), str(x.ty.dtype), f"p{n}") for n, x in enumerate(inputs)]
     result = te.compute(i64s(*shape), lambda *at: element(places, at), name=name)
-    function = rewriter.builder_.add_func(te.create_prim_func([*places, result]).without_attr("global_symbol"), name)
+    function = te.create_prim_func([*places, result]).without_attr("global_symbol")
+    if name == "pad":
+        function = function.with_attr("op_pattern", _OPAQUE)  # a transposition in it would not be one of whole rows
+    function = rewriter.builder_.add_func(function, name)
     return rewriter.builder_.emit(relax.call_tir(function, list(inputs), out_ty=relax.TensorType(shape, dtype)))
 
 

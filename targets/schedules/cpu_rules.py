@@ -12,11 +12,12 @@ from tilewright.targets.schedules.cpu_fallback import fallback
 from tilewright.targets.schedules.cpu_math import expand_math
 from tilewright.targets.schedules.cpu_matmul import matmul_rule
 from tilewright.targets.schedules.cpu_quantize import quantize_rule
+from tilewright.targets.schedules.cpu_transpose import transpose_rule
 from tilewright.targets.schedules.cpu_window import window_rule
 
 Rule = Callable[[Any, Device], Any]  # (PrimFunc, device) -> PrimFunc, or None for "not mine"
 
-RULES: tuple[Rule, ...] = (conv2d_rule, window_rule, matmul_rule, compressed_rule, quantize_rule, fallback)
+RULES: tuple[Rule, ...] = (conv2d_rule, window_rule, matmul_rule, compressed_rule, quantize_rule, transpose_rule, fallback)
 
 
 def schedule(func: Any, device: Device) -> Any:
