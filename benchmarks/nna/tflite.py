@@ -1,4 +1,4 @@
-"""Writes small quantized TFLite models, without TensorFlow: LiteRT's own schema classes serialise them."""
+"""Writes small TFLite models, without TensorFlow: LiteRT's own schema classes serialise them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-_TYPES = {"int8": 9, "int16": 7, "int32": 2, "int64": 4, "uint8": 3}
-"""schema.TensorType by NumPy name."""
+_TYPES = {"float32": 0, "int8": 9, "int16": 7, "int32": 2, "int64": 4, "uint8": 3, "int4": 17}
+"""schema.TensorType by NumPy name; data of int4 come packed, the first in the low bits."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,9 @@ class Builder:
             tensor.buffer = len(self.buffers)
             self.buffers.append(buffer)
         self.tensors.append(tensor)
-        return Tensor(index, shape, dtype, float(np.max(scale)) if scale is not None else 0.0, zero)
+        return Tensor(
+            index, shape, dtype, float(np.max(np.asarray(scale, np.float32))) if scale is not None else 0.0, zero
+        )
 
     def input(self, shape: tuple[int, ...], dtype: str = "int8", scale: float = 0.04, zero: int = 3) -> Tensor:
         """Adds an input."""

@@ -15,7 +15,7 @@ from benchmarks.rivals.base import Feeds, Rival
 from benchmarks.zoo.base import Array
 
 
-def _int8(source: Path, calibration: Feeds, target: Path) -> None:
+def int8_static(source: Path, calibration: Feeds, target: Path) -> None:
     """Weights int8 per channel, activations uint8 by their extremes, as its documentation advises for x86."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -80,6 +80,6 @@ def products_from_gemm(model: onnx.ModelProto) -> None:
 
 
 RIVALS = (
-    Rival("onnxruntime int8", "onnxruntime", True, _int8),
+    Rival("onnxruntime int8", "onnxruntime", True, int8_static),
     Rival("onnxruntime int4 b32", "onnxruntime", False, _int4),
 )

@@ -1,0 +1,125 @@
+"""Contestants timed in turns in one process, and our artifacts called from C in a loop."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import shutil
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from tilewright.runtime import native
+
+SECONDS = 0.02
+"""A contestant's turn in a round lasts at least that long ..."""
+LEAST_CALLS = 3
+"""... and has at least that many calls, after one that is not timed and brings its data back into the caches."""
+
+Loop = Callable[[int], Any]
+"""Calls a contestant that many times."""
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds of one call of a contestant, one figure a round."""
+
+    wall: tuple[float, ...]
+    cpu: tuple[float, ...]  # of the whole process: all its threads
+
+    @property
+    def median_us(self) -> float:
+        return statistics.median(self.wall) * 1e6
+
+    def over(self, other: Times) -> tuple[float, float]:
+        """Medians over the rounds of wall and CPU time by that of another contestant in the same round."""
+        wall = statistics.median(a / b for a, b in zip(self.wall, other.wall, strict=True))
+        return wall, statistics.median(a / b for a, b in zip(self.cpu, other.cpu, strict=True))
+
+
+def repeated(run: Callable[[], Any]) -> Loop:
+    """A Python callable as a contestant."""
+
+    def loop(calls: int) -> None:
+        for _ in range(calls):
+            run()
+
+    return loop
+
+
+def interleave(contestants: Mapping[str, Loop], rounds: int, seconds: float = SECONDS) -> dict[str, Times]:
+    """Times contestants in turns (A B A B ...), so that a slow spell of the machine hits all of them."""
+    calls = {}
+    for name, loop in contestants.items():
+        loop(1)
+        begin = time.perf_counter()
+        loop(LEAST_CALLS)
+        once = max(time.perf_counter() - begin, 1e-6) / LEAST_CALLS
+        calls[name] = max(LEAST_CALLS, math.ceil(seconds / once))
+    times: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in contestants}
+    for _ in range(rounds):
+        for name, loop in contestants.items():
+            loop(1)
+            cpu, wall = time.process_time(), time.perf_counter()
+            loop(calls[name])
+            wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+            times[name][0].append(wall / calls[name])
+            times[name][1].append(cpu / calls[name])
+    return {name: Times(tuple(wall), tuple(cpu)) for name, (wall, cpu) in times.items()}
+
+
+class FromC:
+    """An artifact of one input and one output, called in a loop of a C function, as an application calls it."""
+
+    def __init__(self, artifact: Path, x: np.ndarray[Any, Any], size: int) -> None:
+        """
+        Args:
+            artifact: its file.
+            x: the input.
+            size: float32 elements of the output.
+        """
+        library, self._handle = native.library(), ctypes.c_void_p()
+        options = native.Options(struct_bytes=ctypes.sizeof(native.Options), threads=1)
+        native.check(library.tw_load_file(str(artifact).encode(), ctypes.byref(options), ctypes.byref(self._handle)))
+        self._library = library
+        self._x = np.ascontiguousarray(x)
+        self._memory = np.empty(4 * size + 64, np.uint8)
+        start = -self._memory.ctypes.data % 64
+        self.y = self._memory[start : start + 4 * size].view(np.float32)
+        self._in = native.Buffer(self._x.ctypes.data, self._x.nbytes)
+        self._out = native.Buffer(self.y.ctypes.data, self.y.nbytes)
+
+    def __call__(self, calls: int) -> None:
+        run = ctypes.cast(self._library.tw_run, ctypes.c_void_p)
+        native.check(_loop()(run, self._handle, ctypes.byref(self._in), ctypes.byref(self._out), calls))
+
+    def close(self) -> None:
+        """Frees the session."""
+        self._library.tw_free(self._handle)
+
+
+def has_compiler() -> bool:
+    """Whether ``FromC`` can be used."""
+    return shutil.which("cc") is not None
+
+
+@cache
+def _loop() -> Any:
+    """The function of run_loop.c."""
+    here = Path(__file__).parent
+    with TemporaryDirectory() as folder:
+        library = Path(folder) / "run_loop.so"
+        include = here.parent / "runtime" / "include"
+        command = ["cc", "-O2", "-shared", "-fPIC", "-I", include, here / "run_loop.c", "-o", library]
+        subprocess.run(list(map(str, command)), check=True)
+        function = ctypes.CDLL(str(library)).run_loop
+    function.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_int]
+    return function
