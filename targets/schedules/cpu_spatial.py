@@ -127,6 +127,8 @@ def _store_unrolled(
         for vector in range(tile.vectors):
             first = vector * tile.lanes
             width = min(tile.lanes, channels - first)
+            if width <= 0:  # a panel's last outputs may fill fewer vectors than others
+                break
 
             def one(lane: Any, row: int = row, vector: int = vector, first: int = first) -> Any:
                 value = tirx.BufferLoad(tile.buffer, [i64(tile.offset(row, vector)) + lane])
