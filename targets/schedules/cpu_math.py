@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -121,6 +122,78 @@ def erf(x: Any) -> Any:
     return _let(x, parts)
 
 
+def _fma(a: Any, b: Any, c: Any) -> Any:
+    return tirx.call_llvm_pure_intrin("float32", "llvm.fma", a, b, c)
+
+
+def quotient(x: Any, divisor: Any) -> Any:
+    """x / divisor, correctly rounded, for one divisor of many numbers: its reciprocal leaves the loop.
+
+    A quotient by the rounded reciprocal and one correction (Markstein 1990), as long as nothing over- or underflows:
+    it is for quantizers, which round and clamp the result. Huge quotients skip the correction, for it would make NaN of
+    infinity.
+    """
+
+    def corrected(v: Any, reciprocal: Any) -> Any:
+        def parts(first: Any) -> Any:
+            rest = _fma(-first, divisor, v)
+            return tirx.Select(tirx.abs(first) < _f32(2.0**24), _fma(rest, reciprocal, first), first)
+
+        return _let(v * reciprocal, parts)
+
+    return _let(x, lambda v: _let(_f32(1) / divisor, lambda reciprocal: corrected(v, reciprocal)))
+
+
+_ROUNDER = 1.5 * 2.0**23  # added to a float32 below 2**22, it rounds to an integer, which the low bits then hold
+
+
+@dataclass(frozen=True)
+class _Quantizer:
+    """max(min(round(x / scale) + zero, high), low) as an integer: what quantizers are made of, taken apart."""
+
+    x: Any
+    scale: Any
+    zero: Any
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, cast: Any) -> _Quantizer | None:
+        """From ``Cast(int32, ...)`` of such an expression with one scale and one zero point for a tensor."""
+        clamped = cast.value
+        if str(cast.ty.dtype) != "int32" or not isinstance(clamped, tirx.Max) or not isinstance(clamped.a, tirx.Min):
+            return None
+        shifted, limits = clamped.a.a, (clamped.b, clamped.a.b)
+        rounded, zero = (shifted.a, shifted.b) if isinstance(shifted, tirx.Add) else (shifted, _f32(0))
+        if getattr(getattr(rounded, "op", None), "name", "") != "tirx.round":
+            return None
+        divided = rounded.args[0]
+        if not isinstance(divided, tirx.Div) or not all(isinstance(limit, tirx.FloatImm) for limit in limits):
+            return None
+        if not _is_scalar(divided.b) or not _is_scalar(zero):
+            return None
+        low, high = (float(limit.value) for limit in limits)
+        return cls(divided.a, divided.b, zero, low, high) if max(-low, high) < 2.0**20 else None
+
+    def integer(self) -> Any:
+        """The int32. Computed numbers have rounding errors of their own, so the scale's reciprocal does for them; what
+        was in memory is divided exactly."""
+        exact = isinstance(self.x, tvm.ir.TensorLoad)
+        divided = quotient(self.x, self.scale) if exact else self.x * (_f32(1) / self.scale)
+        clamped = tirx.min(tirx.max(divided, _f32(self.low) - self.zero), _f32(self.high) - self.zero)
+        bits = tirx.reinterpret("int32", clamped + _f32(_ROUNDER))
+        return bits - (int(np.float32(_ROUNDER).view(np.int32)) - tirx.Cast("int32", self.zero))
+
+
+def _is_scalar(expr: Any) -> bool:
+    """Whether an expression is the same for all elements: a constant, or the element of a tensor that has one."""
+    while isinstance(expr, tirx.Cast):
+        expr = expr.value
+    if isinstance(expr, tvm.ir.TensorLoad):
+        return all(isinstance(index, tirx.IntImm) for index in expr.indices)
+    return isinstance(expr, tirx.FloatImm | tirx.IntImm)
+
+
 _FUNCTIONS: Mapping[str, Callable[[Any], Any]] = {
     "tirx.exp": exp,
     "tirx.tanh": tanh,
@@ -130,10 +203,15 @@ _FUNCTIONS: Mapping[str, Callable[[Any], Any]] = {
 
 
 def expand_math(func: Any) -> Any:
-    """The PrimFunc with float32 calls of these functions replaced by arithmetic."""
+    """The PrimFunc with float32 calls of these functions, and quantizers, replaced by arithmetic."""
 
     def replace(call: Any) -> Any:
         function = _FUNCTIONS.get(getattr(call.op, "name", ""))
         return function(call.args[0]) if function is not None and str(call.ty.dtype) == "float32" else call
 
-    return func.with_body(tvm_ffi.structural_map(func.body, (tvm.ir.Call, replace)))
+    def integers(cast: Any) -> Any:
+        quantizer = _Quantizer.of(cast)
+        return cast if quantizer is None else quantizer.integer()
+
+    body = tvm_ffi.structural_map(func.body, (tirx.Cast, integers))
+    return func.with_body(tvm_ffi.structural_map(body, (tvm.ir.Call, replace)))
