@@ -159,7 +159,7 @@ class Blocks:
 
     def pack_scales(self, scales: Array) -> Array:
         """Scales [rows, groups] as [block rows, groups, bh]."""
-        groups = self.k // self.group
+        groups = -(-self.k // self.group)
         padded = np.zeros((self.block_rows * self.bh, groups), self.scale_dtype)
         padded[: scales.shape[0], : scales.shape[1]] = scales
         return np.ascontiguousarray(padded.reshape(self.block_rows, self.bh, groups).transpose(0, 2, 1))
