@@ -11,7 +11,7 @@ from tvm import relax
 from tvm.ir import GenericConst
 
 TEMPLATE = "tilewright.kernel"
-"""Attribute of a PrimFunc that lowering makes as a whole: which."""
+"""Attribute of a PrimFunc that a template makes as a whole: JSON of {"kernel": which, ...parameters}."""
 DYNAMIC_QUANTIZE = "dynamic_quantize"
 
 NUM_INPUT = "num_input"

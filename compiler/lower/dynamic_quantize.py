@@ -5,6 +5,7 @@ Ranges are reductions and everything else depends on them, so this fuses with no
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,7 +36,7 @@ def dynamic_quantize(shape: Sequence[int]) -> Any:
         x.shape, lambda *i: _byte(tirx.round(x(*i) / scale()) + zero_point().astype("float32")), name="quantize"
     )
     function = te.create_prim_func([x, integers, scale, zero_point]).without_attr("global_symbol")
-    return function.with_attr("op_pattern", _OPAQUE).with_attr(TEMPLATE, DYNAMIC_QUANTIZE)
+    return function.with_attr("op_pattern", _OPAQUE).with_attr(TEMPLATE, json.dumps({"kernel": DYNAMIC_QUANTIZE}))
 
 
 def _reduction(x: Any, operator: Any, name: str) -> Any:

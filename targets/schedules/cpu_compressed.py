@@ -205,7 +205,9 @@ class _Emitter:
 
         def image_row(at: Any, block_row: Any, outputs: int) -> Any:
             def tile(t: Any, size: int) -> Any:
-                return self._pixels(tirx.floordiv(at, w.out_height), tirx.floormod(at, w.out_height), t, size, block_row, outputs)
+                return self._pixels(
+                    tirx.floordiv(at, w.out_height), tirx.floormod(at, w.out_height), t, size, block_row, outputs
+                )
 
             columns = [loop(full, lambda t: tile(t * layer.tile, layer.tile), name="column")] if full else []
             return sequence([*columns, tile(i64(full * layer.tile), rest)] if rest else columns)
@@ -226,9 +228,7 @@ class _Emitter:
         w, (_, height, width, channels) = self.layer.window, self.layer.shape
         assert w is not None
         base = ((image * height + y * w.stride_h) * width + x * w.stride_w) * channels
-        return self._tile(
-            base, w.stride_w * channels, size, block_row, outputs, lambda row: [image, y, x + row]
-        )
+        return self._tile(base, w.stride_w * channels, size, block_row, outputs, lambda row: [image, y, x + row])
 
     # -- one tile
 
@@ -253,7 +253,13 @@ class _Emitter:
             for count, length, first in groups:
 
                 def one(g: Any, length: int = length, first: Any = first) -> Any:
-                    return sequence([*_zero(acc), *blocks.run((g + first) * b.group, length), *self._scale(acc, sets, size, result, block_row, g + first)])
+                    return sequence(
+                        [
+                            *_zero(acc),
+                            *blocks.run((g + first) * b.group, length),
+                            *self._scale(acc, sets, size, result, block_row, g + first),
+                        ]
+                    )
 
                 statements.append(loop(count, one, name="group"))
             total = [[result.load(row, v) for v in range(b.vectors)] for row in range(size)]
@@ -269,7 +275,9 @@ class _Emitter:
         b = self.layer.blocks
         return RegisterTile.make(rows, b.vectors, b.vector_lanes, name=name, dtype=dtype)
 
-    def _scale(self, acc: RegisterTile, sets: int, size: int, result: RegisterTile, block_row: Any, group: Any) -> list[Any]:
+    def _scale(
+        self, acc: RegisterTile, sets: int, size: int, result: RegisterTile, block_row: Any, group: Any
+    ) -> list[Any]:
         """Adds what a group came to, times its scales."""
         b = self.layer.blocks
         statements = []

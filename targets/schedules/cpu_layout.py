@@ -20,6 +20,7 @@ from tilewright.targets.tir import var_name
 
 TO_CHANNELS_FIRST = (0, 3, 1, 2)
 TO_CHANNELS_LAST = (0, 2, 3, 1)
+_POOLS = {"relax.nn.max_pool2d": relax.op.nn.max_pool2d, "relax.nn.avg_pool2d": relax.op.nn.avg_pool2d}
 # Elementwise operators that Relax's layout conversion stops at.
 _ELEMENTWISE = """
     abs acos acosh asin asinh astype atan atanh bitwise_not ceil clip cos cosh equal erf exp floor floor_divide
@@ -88,6 +89,8 @@ class _SinkTransposes(relax.PyExprMutator):  # type: ignore[misc]
         name = getattr(call.op, "name", "")
         if name == "relax.permute_dims":
             return self._shrink(call)
+        if name in _POOLS:
+            return self._sink_pool(call)
         if name == "relax.reshape":
             known = self._known(call.args[0])
             return call if known is None else constant(known.reshape(shape_of(call)))
@@ -133,6 +136,16 @@ class _SinkTransposes(relax.PyExprMutator):  # type: ignore[misc]
         if not hasattr(call.ty, "shape") or not all(_can_follow(operand) for operand in operands):
             return None
         return sources
+
+    def _sink_pool(self, call: Any) -> Any:
+        """Pooling of an image that was channels last before."""
+        attrs, source = call.attrs, self._transposed(call.args[0])
+        if source is None or _axes(source) != TO_CHANNELS_FIRST or str(attrs.layout) != "NCHW":
+            return call
+        pool = _POOLS[call.op.name]
+        sizes = [attrs.pool_size, attrs.strides, attrs.padding, attrs.dilation, bool(attrs.ceil_mode)]
+        pooled = pool(source.args[0], *sizes, bool(attrs.count_include_pad), layout="NHWC")
+        return relax.op.permute_dims(self.builder_.emit(pooled, self.layer), TO_CHANNELS_FIRST)
 
     def _sink_operator(self, call: Any) -> Any:
         args = list(call.args)

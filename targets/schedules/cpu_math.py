@@ -144,7 +144,10 @@ def quotient(x: Any, divisor: Any) -> Any:
     return _let(x, lambda v: _let(_f32(1) / divisor, lambda reciprocal: corrected(v, reciprocal)))
 
 
-_ROUNDER = 1.5 * 2.0**23  # added to a float32 below 2**22, it rounds to an integer, which the low bits then hold
+ROUNDER = 1.5 * 2.0**23  # added to a float32 below 2**22, it rounds to an integer, which the low bits then hold
+
+
+ROUNDER_BITS = int(np.float32(ROUNDER).view(np.int32))
 
 
 @dataclass(frozen=True)
@@ -181,8 +184,8 @@ class _Quantizer:
         exact = isinstance(self.x, tvm.ir.TensorLoad)
         divided = quotient(self.x, self.scale) if exact else self.x * (_f32(1) / self.scale)
         clamped = tirx.min(tirx.max(divided, _f32(self.low) - self.zero), _f32(self.high) - self.zero)
-        bits = tirx.reinterpret("int32", clamped + _f32(_ROUNDER))
-        return bits - (int(np.float32(_ROUNDER).view(np.int32)) - tirx.Cast("int32", self.zero))
+        bits = tirx.reinterpret("int32", clamped + _f32(ROUNDER))
+        return bits - (ROUNDER_BITS - tirx.Cast("int32", self.zero))
 
 
 def _is_scalar(expr: Any) -> bool:

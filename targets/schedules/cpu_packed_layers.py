@@ -23,11 +23,14 @@ from tilewright.targets.schedules.cpu_dot import Dot
 from tilewright.targets.schedules.cpu_fallback import leaf_blocks
 from tilewright.targets.schedules.cpu_ir import i64s
 from tilewright.targets.schedules.cpu_kernel_weights import KernelWeights, kernel_weights
-from tilewright.targets.schedules.cpu_layout import constant, shape_of
+from tilewright.targets.schedules.cpu_layout import TO_CHANNELS_LAST, constant, shape_of
+from tilewright.targets.schedules.cpu_quantize import Stage, stage_image
 from tilewright.targets.schedules.cpu_spatial import Window
 from tilewright.targets.schedules.cpu_tile import Core
+from tilewright.targets.schedules.cpu_window import depthwise, max_pool
 
 
+QUANTIZE, DEQUANTIZE = "quantize", "dequantize"  # the names that the importer gives such blocks
 _OPAQUE = 8  # Relax's OpPatternKind: never fused
 
 
@@ -92,9 +95,43 @@ class PackedLayers:
             return None
         quantized = self._quantized(rewriter, data) if packed.blocks.word == 4 else None
         staged = data if quantized is None else quantized.data
-        staged, inner = _padded_image(rewriter, staged, window, packed.blocks.bw, quantized)
+        shape, inner = _image_with_padding(window, shape_of(data), packed.blocks.bw)
+        image = None if quantized is None else self._few_channels(rewriter, data, shape)
+        if image is not None and quantized is not None:
+            staged = _staged(rewriter, image, window, shape, quantized)
+        elif shape != shape_of(data):
+            staged = _padded(rewriter, staged, window, shape, quantized)
         layer = Compressed(packed.blocks, shape_of(staged), inner, 1, self._offset(packed)).tiled(self.core)
         return self._finish(rewriter, layer, staged, weight, packed, quantized)
+
+    def depthwise(self, rewriter: Any, data: Any, weight: Any, window: Window, channels: int) -> Any:
+        """A depthwise convolution of bytes by float weights in its template's order; None for other activations."""
+        quantized = self._quantized(rewriter, data)
+        zero = None if quantized is None else _known(rewriter, quantized.zero_point)
+        if quantized is None or zero is None:
+            return None
+        shape = (window.batch, window.out_height, window.out_width, channels)
+        function = rewriter.builder_.add_func(depthwise(window, channels, "uint8", int(zero)), "depthwise")
+        out_type = relax.TensorType(shape, "float32")
+        result = rewriter.builder_.emit(relax.call_tir(function, [quantized.data, weight], out_ty=out_type))
+        return relax.op.multiply(result, quantized.scale)
+
+    def max_pool(self, rewriter: Any, data: Any, window: Window, channels: int) -> Any:
+        """The greatest of bytes stands for the greatest of what they stand for; None for other activations."""
+        quantized = self._quantized(rewriter, data)
+        if quantized is None:
+            return None
+        shape = (window.batch, window.out_height, window.out_width, channels)
+        function = rewriter.builder_.add_func(max_pool(window, channels, "uint8"), "max_pool")
+        pooled = rewriter.builder_.emit(
+            relax.call_tir(function, [quantized.data], out_ty=relax.TensorType(shape, "uint8"))
+        )
+
+        def element(places: Any, at: Any) -> Any:
+            q, scale, zero = places
+            return (q(*at).astype("int32") - zero()).astype("float32") * scale()
+
+        return _emit_te(rewriter, DEQUANTIZE, shape, "float32", element, pooled, quantized.scale, quantized.zero_point)
 
     # -- parts
 
@@ -121,13 +158,8 @@ class PackedLayers:
                 return None
             moved = tvm.ir.Call(call.op, [inner.data, *call.args[1:]], call.attrs, call.ty_args)
             return replace(inner, data=rewriter.builder_.emit(moved))
-        if name != "relax.call_tir":
-            return None
-        func = rewriter.builder_.get()[call.args[0]]
-        sch = s_tir.Schedule(func)
-        blocks = leaf_blocks(sch)
-        operands = list(call.args[1].fields)
-        if len(blocks) != 1 or sch.get(blocks[0]).name_hint != "dequantize":
+        operands = self._operands(rewriter, data, DEQUANTIZE)
+        if operands is None:
             return None
         integers, scale, *zero = operands
         dtype = str(integers.ty.dtype)
@@ -140,6 +172,28 @@ class PackedLayers:
         if shift:
             zero_point = _folded(rewriter, relax.op.add, zero_point, relax.const(shift, "int32"))
         return Quantized(integers, _scalar(rewriter, scale, "float32"), zero_point)
+
+    def _few_channels(self, rewriter: Any, data: Any, shape: Sequence[int]) -> Any:
+        """The float NCHW image that an NHWC image of up to four channels is quantized from, or None."""
+        moved = rewriter.lookup_binding(data) if isinstance(data, relax.Var) else None
+        if shape[3] != 4 or getattr(getattr(moved, "op", None), "name", "") != "relax.permute_dims":
+            return None
+        if tuple(map(int, moved.attrs.axes)) != TO_CHANNELS_LAST:
+            return None
+        operands = self._operands(rewriter, moved.args[0], DEQUANTIZE)
+        source = None if operands is None else self._operands(rewriter, operands[0], QUANTIZE)
+        return None if source is None else source[0]
+
+    def _operands(self, rewriter: Any, expr: Any, block: str) -> list[Any] | None:
+        """What a kernel of one block of that name reads; None if a variable is bound to something else."""
+        call = rewriter.lookup_binding(expr) if isinstance(expr, relax.Var) else None
+        if getattr(getattr(call, "op", None), "name", "") != "relax.call_tir":
+            return None
+        sch = s_tir.Schedule(rewriter.builder_.get()[call.args[0]])
+        blocks = leaf_blocks(sch)
+        if len(blocks) != 1 or sch.get(blocks[0]).name_hint != block:
+            return None
+        return list(call.args[1].fields)
 
     def _finish(
         self,
@@ -263,38 +317,46 @@ def _widened(rewriter: Any, data: Any, width: int) -> Any:
     return _emit_te(rewriter, "widen", (*batch, padded), dtype, element, data)
 
 
-def _padded_image(
-    rewriter: Any, data: Any, window: Window, width: int, quantized: Quantized | None
-) -> tuple[Any, Window]:
-    """The image with the window's padding around it, channels padded to a block's width, and the window on that."""
+def _image_with_padding(window: Window, image: Sequence[int], width: int) -> tuple[tuple[int, ...], Window]:
+    """The shape of an NHWC image with the window's padding around it and channels padded to a block's width; and the
+    window on that."""
     w = window
-    batch, height, columns, channels = shape_of(data)
+    batch, height, columns, channels = image
     needed_h = (w.out_height - 1) * w.stride_h + (w.kernel_height - 1) * w.dilation_h + 1
     needed_w = (w.out_width - 1) * w.stride_w + (w.kernel_width - 1) * w.dilation_w + 1
     new_h, new_w = max(needed_h, height + w.pad_top), max(needed_w, columns + w.pad_left)
-    if (w.pad_top, w.pad_left) == (0, 0) and (needed_h, needed_w) <= (height, columns):
-        new_h, new_w = height, columns
-    new_c = -(-channels // width) * width
     inner = Window(
         batch, new_h, new_w, w.out_height, w.out_width, w.kernel_height, w.kernel_width,
         w.stride_h, w.stride_w, w.dilation_h, w.dilation_w, 0, 0,
     )  # fmt: skip
-    if (new_h, new_w, new_c) == (height, columns, channels):
-        return data, inner
+    return (batch, new_h, new_w, -(-channels // width) * width), inner
+
+
+def _staged(rewriter: Any, image: Any, window: Window, shape: Sequence[int], quantized: Quantized) -> Any:
+    """A float NCHW image quantized, padded and with channels last at once."""
+    batch, channels, height, width = shape_of(image)
+    stage = Stage(batch, channels, height, width, window.pad_top, window.pad_left, shape[1], shape[2])
+    function = rewriter.builder_.add_func(stage_image(stage), "stage")
+    operands = [image, quantized.scale, quantized.zero_point]
+    return rewriter.builder_.emit(relax.call_tir(function, operands, out_ty=relax.TensorType(shape, "uint8")))
+
+
+def _padded(rewriter: Any, data: Any, window: Window, shape: tuple[int, ...], quantized: Quantized | None) -> Any:
+    """An NHWC image in the middle of a larger one, whose border is what zero is stored as."""
+    w = window
+    _, height, columns, channels = shape_of(data)
     dtype = str(data.ty.dtype)
     zero = [] if quantized is None else [quantized.zero_point]
 
     def element(places: Any, at: Any) -> Any:
         n, y, x, c = at
-        inside = [y >= w.pad_top, y < height + w.pad_top, x >= w.pad_left, x < columns + w.pad_left]
-        inside = [condition for condition, grew in zip(inside, _grown(w, height, columns, new_h, new_w), strict=True) if grew]
-        if new_c > channels:
-            inside.append(c < channels)
+        sides = [y >= w.pad_top, y < height + w.pad_top, x >= w.pad_left, x < columns + w.pad_left, c < channels]
+        grew = [*_grown(w, height, columns, shape[1], shape[2]), shape[3] > channels]
+        inside = [condition for condition, needed in zip(sides, grew, strict=True) if needed]
         fill = places[1]().astype(dtype) if zero else tirx.const(0, dtype)
-        value = places[0](n, y - w.pad_top, x - w.pad_left, c)
-        return tirx.if_then_else(tirx.all(*inside), value, fill)
+        return tirx.if_then_else(tirx.all(*inside), places[0](n, y - w.pad_top, x - w.pad_left, c), fill)
 
-    return _emit_te(rewriter, "pad", (batch, new_h, new_w, new_c), dtype, element, data, *zero), inner
+    return _emit_te(rewriter, "pad", shape, dtype, element, data, *zero)
 
 
 def _grown(window: Window, height: int, width: int, new_height: int, new_width: int) -> tuple[bool, ...]:

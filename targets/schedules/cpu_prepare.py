@@ -34,9 +34,11 @@ from tilewright.targets.schedules.cpu_window import average_pool, depthwise, max
 from tilewright.targets.static import StaticValues
 
 
-def prepare(mod: Any, device: Device, packed: Sequence[PackedParameter] = ()) -> tuple[Any, tuple[PackedParameter, ...]]:
+def prepare(
+    mod: Any, device: Device, packed: Sequence[PackedParameter] = ()
+) -> tuple[Any, tuple[PackedParameter, ...]]:
     """Rewrites ``main``; what has no template is left for Relax's own lowering."""
-    mod = channels_last(mod)
+    mod = relax.transform.CanonicalizeBindings()(channels_last(mod))  # no variable is bound to another
     (main,) = (var for var in mod.functions if var.name_hint == "main")
     weights = PackedWeights(mod[main], packed)
     core = Core.of(device)
@@ -94,6 +96,9 @@ def _conv2d(rewriter: _TemplateRewriter, call: Any, fixed: bool) -> Any:
     channels, groups = shape_of(data)[3], int(attrs.groups)
     if groups == channels == out_channels:
         packed = rewriter.packed(weight, pack_depthwise, partial(cpu_window.packing, window, channels))
+        quantized = rewriter.packed_layers.depthwise(rewriter, data, packed, window, channels)
+        if quantized is not None:
+            return quantized
         return rewriter.emit(depthwise(window, channels), "depthwise", [data, packed], call.ty)
     conv = Conv2d(window, channels, out_channels, groups).tiled(rewriter.core)
     packed = rewriter.packed(
@@ -114,6 +119,9 @@ def _pool(rewriter: _TemplateRewriter, call: Any, fixed: bool) -> Any:
     if layout == "NHWC":
         batch, out_height, out_width, channels = shape_of(call)
     window = _window(data, (out_height, out_width), attrs.pool_size, attrs)
+    quantized = rewriter.packed_layers.max_pool(rewriter, data, window, channels) if layout == "NHWC" else None
+    if quantized is not None and call.op.name == "relax.nn.max_pool2d":
+        return quantized
     if call.op.name == "relax.nn.max_pool2d":
         name, function = "max_pool", max_pool(window, channels)
     else:

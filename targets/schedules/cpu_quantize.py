@@ -1,30 +1,75 @@
-"""Dynamic quantization: the range of a tensor, then its bytes, both a vector at a time."""
+"""Kernels that make bytes of float activations: by a tensor's own range, and of an image's few channels at once."""
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from tvm import tirx
+from tvm import te, tirx
 
 from tilewright.targets.base import Device
 from tilewright.targets.schedules.cpu_dot import splat
-from tilewright.targets.schedules.cpu_ir import RegisterTile, broadcast, i64, loop, ramp, sequence
+from tilewright.targets.schedules.cpu_fallback import PARALLEL_WORK
+from tilewright.targets.schedules.cpu_ir import (
+    PARALLEL,
+    SERIAL,
+    RegisterTile,
+    broadcast,
+    i64,
+    i64s,
+    loop,
+    ramp,
+    sequence,
+)
+from tilewright.targets.schedules.cpu_math import ROUNDER, ROUNDER_BITS
 from tilewright.targets.schedules.cpu_tile import Core
 from tilewright.targets.static import DYNAMIC_QUANTIZE, TEMPLATE
 
 _CHAINS = 4  # independent minima, to hide their latency
+_STAGE = "stage_image"
 
 
 def quantize_rule(func: Any, device: Device) -> Any:
-    """Schedules the PrimFunc of lower/dynamic_quantize.py."""
-    if not func.attrs or str(func.attrs.get(TEMPLATE, "")) != DYNAMIC_QUANTIZE:
+    """Schedules the PrimFunc of lower/dynamic_quantize.py and that of ``stage_image``."""
+    template = json.loads(str(func.attrs[TEMPLATE])) if func.attrs and TEMPLATE in func.attrs else {}
+    lanes = Core.of(device).lanes
+    if template.get("kernel") == DYNAMIC_QUANTIZE:
+        body = _dynamic(*func.params, lanes)
+    elif template.get("kernel") == _STAGE:
+        body = _stage(Stage(**template["stage"]), *func.params, lanes)
+    else:
         return None
-    body = _body(*func.params, Core.of(device).lanes)
     return tirx.PrimFunc(func.params, body, func.ret_type, attrs=func.attrs)
 
 
-def _body(x: Any, integers: Any, scale: Any, zero_point: Any, lanes: int) -> Any:
+def integers(x: Any, scale: Any, zero: Any, lanes: int) -> Any:
+    """clamp(round(x / scale) + zero, 0, 255) as int32, for a vector x and scalars; the quotient is exact (cpu_math.py)."""
+    wide = f"float32x{lanes}" if lanes > 1 else "float32"
+
+    def fma(a: Any, b: Any, c: Any) -> Any:
+        return tirx.call_llvm_pure_intrin(wide, "llvm.fma", a, b, c)
+
+    divisor, z = broadcast(scale, lanes), broadcast(zero, lanes)
+    reciprocal = broadcast(tirx.const(1, "float32") / scale, lanes)
+    first = x * reciprocal
+    corrected = fma(
+        fma(tirx.const(-1, "float32") * first if lanes == 1 else splat("float32", -1, lanes) * first, divisor, x),
+        reciprocal,
+        first,
+    )
+    divided = tirx.Select(tirx.abs(first) < splat("float32", 2.0**24, lanes), corrected, first)
+    clamped = tirx.min(tirx.max(divided, splat("float32", 0, lanes) - z), splat("float32", 255, lanes) - z)
+    bits = tirx.reinterpret(f"int32x{lanes}" if lanes > 1 else "int32", clamped + splat("float32", ROUNDER, lanes))
+    return bits - splat("int32", ROUNDER_BITS, lanes) + z.astype(f"int32x{lanes}" if lanes > 1 else "int32")
+
+
+# -- by a tensor's own range
+
+
+def _dynamic(x: Any, result: Any, scale: Any, zero_point: Any, lanes: int) -> Any:
     size = math.prod(int(extent) for extent in x.shape)
     leading = [i64(0)] * (len(x.shape) - 1)  # flat places, counted along the last axis
 
@@ -36,15 +81,15 @@ def _body(x: Any, integers: Any, scale: Any, zero_point: Any, lanes: int) -> Any
     full, rest = divmod(size, step)
 
     def widen(t: Any) -> Any:
-        values = [load(t * step + chain * lanes, lanes) for chain in range(_CHAINS)]
-        return sequence(
-            [low.combine(chain, 0, lambda old, v=v: tirx.min(old, v)) for chain, v in enumerate(values)]  # type: ignore[misc]
-            + [high.combine(chain, 0, lambda old, v=v: tirx.max(old, v)) for chain, v in enumerate(values)]  # type: ignore[misc]
-        )
+        statements = []
+        for tile, function in ((low, tirx.min), (high, tirx.max)):
+            for chain in range(_CHAINS):
+                value = load(t * step + chain * lanes, lanes)
+                statements.append(tile.combine(chain, 0, lambda old, f=function, v=value: f(old, v)))  # type: ignore[misc]
+        return sequence(statements)
 
     def widen_one(t: Any) -> Any:
-        value = load(t + full * step, 1)
-        at = [i64(0)]
+        value, at = load(t + full * step, 1), [i64(0)]
         return sequence(
             [
                 tirx.BufferStore(tile.buffer, function(tirx.BufferLoad(tile.buffer, at), value), at)
@@ -53,47 +98,129 @@ def _body(x: Any, integers: Any, scale: Any, zero_point: Any, lanes: int) -> Any
         )
 
     statements = [*low.fill(0), *high.fill(0)]  # zero is always in the range
-    if full:
-        statements.append(loop(full, widen, name="range"))
-    if rest:
-        statements.append(loop(rest, widen_one, name="rest"))
-    least, most = _reduced(low, tirx.min, lanes), _reduced(high, tirx.max, lanes)
-    bounds = [tirx.Var(name, "float32") for name in ("least", "most")]
-    s, inverse_zero = tirx.Var("s", "float32"), tirx.Var("z", "float32")
-    span = bounds[1] - bounds[0]
+    statements += [loop(full, widen, name="range")] if full else []
+    statements += [loop(rest, widen_one, name="rest")] if rest else []
+    least, most, s, z = (tirx.Var(name, "float32") for name in ("least", "most", "s", "z"))
+    span = most - least
+    nearest = tirx.max(tirx.min(tirx.round(-least / s), tirx.const(255, "float32")), tirx.const(0, "float32"))
     statements += [
-        tirx.Bind(bounds[0], least),
-        tirx.Bind(bounds[1], most),
+        tirx.Bind(least, _reduced(low, tirx.min, lanes)),
+        tirx.Bind(most, _reduced(high, tirx.max, lanes)),
         tirx.Bind(s, tirx.if_then_else(span > 0, span / tirx.const(255, "float32"), tirx.const(1, "float32"))),
-        tirx.Bind(inverse_zero, _clamped(tirx.round(-bounds[0] / s), 1)),
+        tirx.Bind(z, nearest),
         tirx.BufferStore(scale, s, []),
-        tirx.BufferStore(zero_point, inverse_zero.astype("int32").astype("uint8"), []),
+        tirx.BufferStore(zero_point, z.astype("int32").astype("uint8"), []),
     ]
 
     def store(at: Any, width: int) -> Any:
-        shifted = tirx.round(load(at, width) / broadcast(s, width)) + broadcast(inverse_zero, width)
-        suffix = f"x{width}" if width > 1 else ""
-        value = _clamped(shifted, width).astype(f"int32{suffix}").astype(f"uint8{suffix}")
-        return tirx.BufferStore(integers, value, [*leading, ramp(at, width)])
+        value = integers(load(at, width), s, z, width).astype(f"uint8x{width}" if width > 1 else "uint8")
+        return tirx.BufferStore(result, value, [*leading, ramp(at, width)])
 
     vectors, rest = divmod(size, lanes)
-    if vectors:
-        statements.append(loop(vectors, lambda t: store(t * lanes, lanes), name="quantize"))
-    if rest:
-        statements.append(loop(rest, lambda t: store(t + vectors * lanes, 1), name="rest"))
+    statements += [loop(vectors, lambda t: store(t * lanes, lanes), name="quantize")] if vectors else []
+    statements += [loop(rest, lambda t: store(t + vectors * lanes, 1), name="rest")] if rest else []
     return sequence(statements)
 
 
-def _reduced(tile: RegisterTile, function: Any, lanes: int) -> Any:
+def _reduced(tile: RegisterTile, function: Callable[[Any, Any], Any], lanes: int) -> Any:
     vector = tile.load(0, 0)
     for chain in range(1, _CHAINS):
         vector = function(vector, tile.load(chain, 0))
     while lanes > 1:
         lanes //= 2
-        halves = [tirx.Shuffle([vector], list(range(first, first + lanes))) for first in (0, lanes)]
-        vector = function(*halves)
+        first, second = (tirx.Shuffle([vector], list(range(start, start + lanes))) for start in (0, lanes))
+        vector = function(first, second)
     return vector
 
 
-def _clamped(value: Any, lanes: int) -> Any:
-    return tirx.max(tirx.min(value, splat("float32", 255, lanes)), splat("float32", 0, lanes))
+# -- images of up to four channels
+
+
+@dataclass(frozen=True)
+class Stage:
+    """An NCHW image of float32 to be quantized, padded and given the order NHWC with four channels."""
+
+    batch: int
+    channels: int
+    height: int
+    width: int
+    top: int
+    left: int
+    new_height: int
+    new_width: int
+
+
+def stage_image(stage: Stage) -> Any:
+    """The PrimFunc (image float32, scale float32, zero point int32, bytes uint8 [N, H', W', 4])."""
+    s = stage
+    image = te.placeholder(i64s(s.batch, s.channels, s.height, s.width), "float32", "image")
+    scale, zero = te.placeholder((), "float32", "scale"), te.placeholder((), "int32", "zero")
+
+    def element(n: Any, y: Any, x: Any, c: Any) -> Any:
+        inside = tirx.all(y >= s.top, y < s.top + s.height, x >= s.left, x < s.left + s.width, c < s.channels)
+        shifted = tirx.round(image[n, c, y - s.top, x - s.left] / scale()) + zero().astype("float32")
+        clamped = tirx.max(tirx.min(shifted, tirx.const(255, "float32")), tirx.const(0, "float32"))
+        return tirx.if_then_else(inside, clamped.astype("int32"), zero()).astype("uint8")
+
+    result = te.compute(i64s(s.batch, s.new_height, s.new_width, 4), element, name="stage")
+    template = json.dumps({"kernel": _STAGE, "stage": asdict(stage)})
+    function = te.create_prim_func([image, scale, zero, result]).without_attr("global_symbol")
+    return function.with_attr("op_pattern", 8).with_attr(TEMPLATE, template)
+
+
+def _stage(stage: Stage, image: Any, scale: Any, zero: Any, result: Any, lanes: int) -> Any:
+    s = stage
+    divisor, z = tirx.Var("s", "float32"), tirx.Var("z", "int32")
+
+    def pixels(values: Sequence[Any], width: int) -> Any:
+        """Bytes of ``width`` pixels, as int32 of one pixel each."""
+        word = broadcast(z << tirx.const(24, "int32"), width)
+        for channel in reversed(range(3)):
+            value = values[channel] if channel < len(values) else broadcast(z, width)
+            word = word | (value << splat("int32", 8 * channel, width))
+        if len(values) == 4:
+            word = (word & splat("int32", 0xFFFFFF, width)) | (values[3] << splat("int32", 24, width))
+        return tirx.reinterpret(f"uint8x{4 * width}", word)
+
+    def put(n: Any, y: Any, x: Any, value: Any, width: int) -> Any:
+        return tirx.BufferStore(result, value, [n, y, x, ramp(i64(0), 4 * width)])
+
+    def border(n: Any, y: Any, first: Any, count: int) -> Any:
+        parts, done = [], 0
+        for width in (lanes, 1):
+            repeat = (count - done) // width
+            if repeat:
+                start = first + done
+                parts.append(
+                    loop(repeat, lambda t, w=width, f=start: put(n, y, f + t * w, pixels([], w), w), name="border")  # type: ignore[misc]
+                )
+                done += repeat * width
+        return sequence(parts)
+
+    def inner(n: Any, y: Any, x: Any, width: int) -> Any:
+        values = [
+            integers(tirx.BufferLoad(image, [n, i64(c), y, ramp(x, width)]), divisor, z.astype("float32"), width)
+            for c in range(s.channels)
+        ]
+        return put(n, y + s.top, x + s.left, pixels(values, width), width)
+
+    def image_row(n: Any, y: Any) -> Any:
+        full, rest = divmod(s.width, lanes)
+        parts = [border(n, y + s.top, i64(0), s.left)] if s.left else []
+        parts += [loop(full, lambda t: inner(n, y, t * lanes, lanes), name="x")] if full else []
+        parts += [loop(rest, lambda t: inner(n, y, t + full * lanes, 1), name="x")] if rest else []
+        right = s.new_width - s.left - s.width
+        return sequence([*parts, border(n, y + s.top, i64(s.left + s.width), right)] if right else parts)
+
+    def one(n: Any) -> Any:
+        parts = [loop(s.top, lambda y: border(n, y, i64(0), s.new_width), name="above")] if s.top else []
+        kind = PARALLEL if s.height * s.width * 4 >= PARALLEL_WORK else SERIAL
+        parts.append(loop(s.height, lambda y: image_row(n, y), kind, name="y"))
+        below = s.new_height - s.top - s.height
+        if below > 0:
+            start = s.top + s.height
+            parts.append(loop(below, lambda y: border(n, y + start, i64(0), s.new_width), name="below"))
+        return sequence(parts)
+
+    bound = [tirx.Bind(divisor, tirx.BufferLoad(scale, [])), tirx.Bind(z, tirx.BufferLoad(zero, []))]
+    return sequence([*bound, loop(s.batch, one, name="n")])

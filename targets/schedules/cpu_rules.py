@@ -17,7 +17,15 @@ from tilewright.targets.schedules.cpu_window import window_rule
 
 Rule = Callable[[Any, Device], Any]  # (PrimFunc, device) -> PrimFunc, or None for "not mine"
 
-RULES: tuple[Rule, ...] = (conv2d_rule, window_rule, matmul_rule, compressed_rule, quantize_rule, transpose_rule, fallback)
+RULES: tuple[Rule, ...] = (
+    conv2d_rule,
+    window_rule,
+    matmul_rule,
+    compressed_rule,
+    quantize_rule,
+    transpose_rule,
+    fallback,
+)
 
 
 def schedule(func: Any, device: Device) -> Any:

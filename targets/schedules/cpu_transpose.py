@@ -164,9 +164,7 @@ class _Transpose:
             parts = [loop(rows // n, tile, kind if parallel else SERIAL, name="tile")]
             if rows % n:
                 first = rows - rows % n
-                parts.append(
-                    loop(rows % n, lambda r: self._plain(position, r + first, i64(0), columns), name="row")
-                )
+                parts.append(loop(rows % n, lambda r: self._plain(position, r + first, i64(0), columns), name="row"))
             return sequence(parts)
 
         def nest(rest: list[int], position: dict[int, Any], kind: Any) -> Any:
@@ -225,9 +223,7 @@ class _Transpose:
                 high = [lane + half if not lane & half else n + lane for lane in range(n)]
                 vectors[i], vectors[i + half] = (bind(tirx.Shuffle([a, b], order)) for order in (low, high))
             half *= 2
-        statements += [
-            tirx.BufferStore(tile.buffer, vector, [ramp(i64(i * n), n)]) for i, vector in enumerate(vectors)
-        ]
+        statements += [tirx.BufferStore(tile.buffer, vector, [ramp(i64(i * n), n)]) for i, vector in enumerate(vectors)]
         for i in range(n):
 
             def one(lane: Any, i: int = i) -> Any:

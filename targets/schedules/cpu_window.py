@@ -14,12 +14,14 @@ import numpy.typing as npt
 from tvm import te, tirx
 
 from tilewright.targets.base import Device
+from tilewright.targets.schedules.cpu_dot import splat
 from tilewright.targets.schedules.cpu_fused import Fused, mark, take_apart
 from tilewright.targets.schedules.cpu_ir import SERIAL, RegisterTile, i64, i64s, loop, ramp, sequence
 from tilewright.targets.schedules.cpu_spatial import Window, parallel_if, store_tile
 from tilewright.targets.schedules.cpu_tile import Core
 
 _DTYPE = "float32"
+_LEAST = {"float32": -np.inf, "uint8": 0}
 
 
 def pack_depthwise(weights: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
@@ -35,24 +37,31 @@ def packing(window: Window, channels: int) -> Any:
     return te.create_prim_func([weight, packed])
 
 
-def depthwise(window: Window, channels: int) -> Any:
-    """The PrimFunc (input NHWC, packed weights, output NHWC) of a depthwise convolution."""
-    data, i, j, shape = _inputs(window, channels)
+def depthwise(window: Window, channels: int, dtype: str = _DTYPE, zero_point: int = 0) -> Any:
+    """The PrimFunc (input NHWC, packed weights, output NHWC) of a depthwise convolution.
+
+    Args:
+        dtype: of the input: float32, or uint8, from which the zero point is subtracted; the output is float32.
+    """
+    data, i, j, shape = _inputs(window, channels, dtype)
     weight = te.placeholder(i64s(window.kernel_height, window.kernel_width, channels), _DTYPE, "weight")
 
     def element(n: Any, y: Any, x: Any, c: Any) -> Any:
-        return te.sum(_guarded(window, data, 0.0, n, y, x, c, i, j) * weight[i, j, c], axis=[i, j])
+        value = _guarded(window, data, zero_point, n, y, x, c, i, j)
+        if dtype != _DTYPE:
+            value = (value.astype("int32") - zero_point).astype(_DTYPE)
+        return te.sum(value * weight[i, j, c], axis=[i, j])
 
-    attrs = mark("window", kind="depthwise", channels=channels, window=asdict(window))
+    attrs = mark("window", kind="depthwise", channels=channels, window=asdict(window), zero_point=zero_point)
     return _fusable([data, weight, te.compute(shape, element, name="depthwise", attrs=attrs)])
 
 
-def max_pool(window: Window, channels: int) -> Any:
-    """The PrimFunc (input NHWC, output NHWC) of maximum pooling."""
-    data, i, j, shape = _inputs(window, channels)
+def max_pool(window: Window, channels: int, dtype: str = _DTYPE) -> Any:
+    """The PrimFunc (input NHWC, output NHWC) of maximum pooling of float32 or uint8."""
+    data, i, j, shape = _inputs(window, channels, dtype)
 
     def element(n: Any, y: Any, x: Any, c: Any) -> Any:
-        return te.max(_guarded(window, data, -np.inf, n, y, x, c, i, j), axis=[i, j])
+        return te.max(_guarded(window, data, _LEAST[dtype], n, y, x, c, i, j), axis=[i, j])
 
     attrs = mark("window", kind="max", channels=channels, window=asdict(window))
     return _fusable([data, te.compute(shape, element, name="max_pool", attrs=attrs)])
@@ -92,8 +101,8 @@ def _met(window: Window, position: Any, vertical: bool) -> Any:
     return high - low
 
 
-def _inputs(window: Window, channels: int) -> tuple[Any, Any, Any, tuple[Any, ...]]:
-    data = te.placeholder(i64s(window.batch, window.height, window.width, channels), _DTYPE, "data")
+def _inputs(window: Window, channels: int, dtype: str = _DTYPE) -> tuple[Any, Any, Any, tuple[Any, ...]]:
+    data = te.placeholder(i64s(window.batch, window.height, window.width, channels), dtype, "data")
     i = te.reduce_axis((i64(0), i64(window.kernel_height)), "i")
     j = te.reduce_axis((i64(0), i64(window.kernel_width)), "j")
     return data, i, j, i64s(window.batch, window.out_height, window.out_width, channels)
@@ -102,7 +111,7 @@ def _inputs(window: Window, channels: int) -> tuple[Any, Any, Any, tuple[Any, ..
 def _guarded(window: Window, data: Any, border: float, n: Any, y: Any, x: Any, c: Any, i: Any, j: Any) -> Any:
     value = data[n, window.row(y, i), window.column(x, j), c]
     inside = window.inside(y, x, i, j)
-    return value if inside is None else tirx.if_then_else(inside, value, tirx.const(border, _DTYPE))
+    return value if inside is None else tirx.if_then_else(inside, value, tirx.const(border, str(value.dtype)))
 
 
 def _fusable(tensors: list[Any]) -> Any:
@@ -116,7 +125,12 @@ def window_rule(func: Any, device: Device) -> Any:
         return None
     parameters = fused.parameters
     emitter = _Emitter(
-        fused, parameters["kind"], Window(**parameters["window"]), parameters["channels"], Core.of(device)
+        fused,
+        parameters["kind"],
+        Window(**parameters["window"]),
+        parameters["channels"],
+        Core.of(device),
+        parameters.get("zero_point", 0),
     )
     return fused.finish(emitter.body())
 
@@ -128,6 +142,12 @@ class _Emitter:
     window: Window
     channels: int
     core: Core
+    zero_point: int = 0
+
+    @property
+    def dtype(self) -> str:
+        """Of what is read; maxima have it too, sums are float32."""
+        return str(self.fused.operands[0].dtype)
 
     def _tile(self) -> tuple[int, int]:
         """Output pixels and channel vectors computed together."""
@@ -166,7 +186,8 @@ class _Emitter:
                 first = done
 
                 def chunk(c: Any, width: int = width, count: int = count, step: int = step, first: int = first) -> Any:
-                    tile = RegisterTile.make(size, count, width)
+                    dtype = self.dtype if self.kind == "max" else _DTYPE
+                    tile = RegisterTile.make(size, count, width, dtype=dtype)
                     return self._one(tile, image, y, x, start, c * step + first)
 
                 parts.append(loop(repeat, chunk, name="channel"))
@@ -188,17 +209,24 @@ class _Emitter:
                         continue
                     for v in range(tile.vectors):
                         at = [image, w.row(y, i), w.column(x + row, j), ramp(channel + v * tile.lanes, tile.lanes)]
-                        value = tirx.BufferLoad(data, at)
+                        value = self._number(tirx.BufferLoad(data, at), tile)
                         statements.append(tile.combine(row, v, lambda a: self._step(a, value, weights[v])))  # noqa: B023
             return sequence(statements) if statements else tirx.Evaluate(0)
 
         return sequence(
             [
-                *tile.fill(-np.inf if self.kind == "max" else 0.0),
+                *tile.fill(_LEAST[self.dtype] if self.kind == "max" else 0.0),
                 loop(high - low, window_row, name="i"),
                 *store_tile(self.fused, tile, channel, tile.vectors * tile.lanes, lambda row: [image, y, x + row]),
             ]
         )
+
+    def _number(self, loaded: Any, tile: RegisterTile) -> Any:
+        """What was read, as the accumulators take it."""
+        if str(tile.buffer.dtype) == self.dtype:
+            return loaded
+        wide = loaded.astype(f"int32x{tile.lanes}" if tile.lanes > 1 else "int32")
+        return (wide - splat("int32", self.zero_point, tile.lanes)).astype(tile.vector_type)
 
     def _weight(self, i: Any, j: int, channel: Any, tile: RegisterTile, vector: int) -> Any:
         if self.kind != "depthwise":

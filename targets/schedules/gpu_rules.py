@@ -6,17 +6,18 @@ from collections.abc import Callable
 from typing import Any
 
 import tvm
-from tvm import tirx
+from tvm import s_tir, tirx
 
 from tilewright.errors import Problem, UnsupportedError
-from tilewright.targets.schedules import gpu_fallback, gpu_tile
+from tilewright.targets.schedules import gpu_compressed, gpu_fallback, gpu_tile
 from tilewright.targets.schedules.gpu_common import GpuLimits, NotApplicable, nodes
 from tilewright.targets.schedules.gpu_math import expand_math
 from tilewright.targets.tir import buffer_bytes, device_lower
 
-Rule = Callable[[Any, GpuLimits], Any]  # (PrimFunc, limits) -> s_tir.Schedule; raises NotApplicable
+Rule = Callable[[Any, GpuLimits], Any]  # (PrimFunc, limits) -> s_tir.Schedule or PrimFunc; raises NotApplicable
 
 RULES: tuple[tuple[str, Rule], ...] = (
+    ("compressed", gpu_compressed.schedule),
     ("tile", gpu_tile.schedule),
     ("stages", gpu_fallback.schedule),
     ("serial", gpu_fallback.schedule_serial),
@@ -54,7 +55,8 @@ def schedule_one(func: Any, target: Any, limits: GpuLimits) -> Any:
     reasons = []
     for name, rule in RULES:
         try:
-            scheduled = rule(func, limits).mod["main"]
+            scheduled = rule(func, limits)
+            scheduled = scheduled.mod["main"] if isinstance(scheduled, s_tir.Schedule) else scheduled
             _check(scheduled, target, limits)
         except (NotApplicable, RuntimeError, ValueError) as error:
             reasons.append(f"{name}: {str(error).strip().splitlines()[-1] if str(error) else type(error).__name__}")
