@@ -26,7 +26,7 @@ from tilewright.errors import DataError, ModelError, Problem, RecipeError
 from tilewright.formats import element
 from tilewright.formats.codecs.integer import Integer
 from tilewright.formats.layouts.dense import Dense
-from tilewright.formats.packed import PackedWeight, expand, kept_magnitude, pack, snr_db, unpack
+from tilewright.formats.packed import PackedWeight, expand, pack
 from tilewright.formats.registry import Format, parse
 from tilewright.passes.onnx_ops import OnnxOps
 from tilewright.passes.weights import Array, Weight, weights_in
@@ -45,16 +45,12 @@ class EncodedLayer:
         layer, operator: name and op_type of the node that uses it.
         weight: name of the weight.
         packed: what is stored.
-        snr: of the decoded weight against the weight that was given to this pass, in dB.
-        kept: share of the sum of |w| that lies where the decoded weight is not zero.
     """
 
     layer: str
     operator: str
     weight: str
     packed: PackedWeight
-    snr: float
-    kept: float
 
 
 Observer = Callable[[str], None]
@@ -96,19 +92,8 @@ class Encode(ir.passes.InPlacePass):
             if chosen is None:
                 continue
             try:
-                matrix = weight.matrix
-                packed = chosen if isinstance(chosen, PackedWeight) else pack(matrix, chosen)
-                decoded = unpack(packed)
-                self.layers.append(
-                    EncodedLayer(
-                        weight.layer,
-                        weight.operator,
-                        weight.value.name or "",
-                        packed,
-                        snr_db(matrix, decoded),
-                        kept_magnitude(matrix, decoded != 0),
-                    )
-                )
+                packed = chosen if isinstance(chosen, PackedWeight) else pack(weight.matrix, chosen)
+                self.layers.append(EncodedLayer(weight.layer, weight.operator, weight.value.name or "", packed))
                 _replace(model, weight, packed)
             except DataError as error:
                 problems.append(str(Problem(weight.layer, str(error))))

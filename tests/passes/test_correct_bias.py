@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from tests.models import make_model
+from tests.passes.support import normal
 from tilewright.errors import DataError
 from tilewright.formats.registry import parse
 from tilewright.passes import normalise
@@ -25,10 +26,6 @@ LAYERS = {
     **{"conv": "c", "depthwise": "d", "transposed": "t", "fc": "g", "scaled": "h"},
     **{"product": "ma", "bare": "mb"},
 }
-
-
-def normal(*shape: int) -> npt.NDArray[np.float32]:
-    return np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
 
 
 def network(opset: int = 17) -> ir.Model:

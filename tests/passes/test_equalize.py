@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from tests.models import make_model
-from tests.passes.support import run
+from tests.passes.support import normal, run
 from tests.passes.test_coupling import network
 from tilewright.formats.registry import parse
 from tilewright.numeric import relative_l2
@@ -24,10 +24,6 @@ from tilewright.passes.weights import all_weights
 
 FLOAT = TensorProto.FLOAT
 Array = npt.NDArray[np.float32]
-
-
-def normal(*shape: int) -> Array:
-    return np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
 
 
 def uneven(*shape: int, seed: int = 0) -> Array:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper
 
 from tests.models import make_model
+from tests.passes.support import normal
 from tilewright.passes import normalise
 from tilewright.passes.coupling import couple
 from tilewright.passes.execution import runner
@@ -18,10 +18,6 @@ from tilewright.passes.layer_inputs import groups_of, moments, obstacle
 from tilewright.passes.weights import Weight, all_weights, spaces_by_value
 
 FLOAT = TensorProto.FLOAT
-
-
-def normal(*shape: int) -> npt.NDArray[np.float32]:
-    return np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
 
 
 def weights(model: ir.Model) -> list[Weight]:

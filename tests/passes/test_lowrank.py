@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from tests.models import make_model
-from tests.passes.support import run
+from tests.passes.support import normal, run
 from tests.passes.test_coupling import network, prepared
 from tilewright.errors import DataError, RecipeError
 from tilewright.formats.registry import parse
@@ -25,10 +25,6 @@ from tilewright.passes.weights import Weight, all_weights
 
 FLOAT = TensorProto.FLOAT
 Array = npt.NDArray[np.float32]
-
-
-def random(*shape: int) -> Array:
-    return np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
 
 
 def network_of_all_kinds() -> ir.Model:
@@ -47,15 +43,15 @@ def network_of_all_kinds() -> ir.Model:
         n("MatMul", ["t", "wm"], ["z"], name="matmul"),
     ]
     constants = {
-        **{"w3": random(16, 9, 3, 3), "b3": random(16), "wd": random(12, 16, 2, 2), "w1": random(20, 12, 1, 1)},
-        **{"b1": random(20), "wg": random(24, 20), "bg": random(24), "wh": random(24, 10), "wm": random(60, 18)},
+        **{"w3": normal(16, 9, 3, 3), "b3": normal(16), "wd": normal(12, 16, 2, 2), "w1": normal(20, 12, 1, 1)},
+        **{"b1": normal(20), "wg": normal(24, 20), "bg": normal(24), "wh": normal(24, 10), "wm": normal(60, 18)},
         "to": np.array([1, 2, -1, 60]),
     }
     outputs = {"y": (FLOAT, [1, 10]), "z": (FLOAT, [1, 2, "n", 18])}
     return prepared(make_model(nodes, {"x": (FLOAT, [1, 9, 11, 12])}, outputs, constants))  # type: ignore[arg-type]
 
 
-FEEDS = {"x": random(1, 9, 11, 12)}
+FEEDS = {"x": normal(1, 9, 11, 12)}
 SPLIT = ("kxk", "dilated", "pointwise", "gemm", "plain", "matmul")
 
 
@@ -199,12 +195,12 @@ def test_weights_that_are_no_matrix_are_left() -> None:
     assert "grouped" in reasons["depthwise"]
     assert reasons["fc"] == "the weight is zero"
     assert reasons["c2"] == ""
-    close(model, truncated(before, {layer.layer: 1 for layer in step.layers if layer.rank}), {"x": random(1, 3, 8, 8)})
+    close(model, truncated(before, {layer.layer: 1 for layer in step.layers if layer.rank}), {"x": normal(1, 3, 8, 8)})
 
 
 def test_a_transposed_input_is_left() -> None:
     nodes = [helper.make_node("Gemm", ["x", "w"], ["y"], name="layer", transA=1)]
-    made = make_model(nodes, {"x": (FLOAT, [8, 2])}, {"y": (FLOAT, [2, 8])}, {"w": random(8, 8)})
+    made = make_model(nodes, {"x": (FLOAT, [8, 2])}, {"y": (FLOAT, [2, 8])}, {"w": normal(8, 8)})
     step = Lowrank(lambda weight: Rule(rank=1))
     assert not step(prepared(made)).modified
     assert step.layers[0].reason == "Gemm reads a transposed input"
@@ -215,12 +211,12 @@ def test_names_that_are_taken_are_avoided() -> None:
         helper.make_node("MatMul", ["x", "w"], ["h"], name="a"),
         helper.make_node("MatMul", ["h", "w.down"], ["y"], name="a/down"),
     ]
-    constants = {"w": random(8, 9), "w.down": random(9, 8)}
+    constants = {"w": normal(8, 9), "w.down": normal(9, 8)}
     made = make_model(nodes, {"x": (FLOAT, [2, 8])}, {"y": (FLOAT, [2, 8])}, constants)
     model = prepared(made)
     wanted = truncated(model, {"a": 2, "a/down": 2})
     Lowrank(lambda weight: Rule(rank=2))(model)
-    close(model, wanted, {"x": random(2, 8)})
+    close(model, wanted, {"x": normal(2, 8)})
     names = [node.name for node in model.graph]
     assert len(names) == len(set(names)) == 4
 

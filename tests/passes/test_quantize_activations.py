@@ -16,7 +16,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from tests.models import make_model, small_cnn
-from tests.passes.support import operators, run
+from tests.passes.support import normal, operators, run
 from tilewright.errors import ModelError, RecipeError
 from tilewright.formats.registry import parse
 from tilewright.numeric import relative_l2
@@ -30,10 +30,6 @@ from tilewright.passes.quantize_activations import QuantizeActivations, observed
 
 FLOAT = TensorProto.FLOAT
 Array = npt.NDArray[np.float32]
-
-
-def normal(*shape: int) -> Array:
-    return np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
 
 
 def prepared(model: onnx.ModelProto) -> ir.Model:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from tests.models import make_model
+from tests.passes.support import normal
 from tilewright.formats.packed import PackedWeight, pack, unpack
 from tilewright.numeric import relative_l2
 from tilewright.passes import normalise
@@ -24,10 +25,6 @@ from tilewright.passes.weights import Weight, all_weights, spaces_by_value
 
 FLOAT = TensorProto.FLOAT
 Array = npt.NDArray[np.float32]
-
-
-def normal(*shape: int) -> Array:
-    return np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
 
 
 def network() -> ir.Model:
