@@ -52,6 +52,8 @@ class Rival:
         except importlib.metadata.PackageNotFoundError:
             raise RivalError(f"{self.package} is not installed: pip install 'tilewright[rivals]'") from None
         digest = hashlib.sha256(source.read_bytes())
+        for code in sorted(Path(__file__).parent.glob(f"{self.package}*.py")):
+            digest.update(code.read_bytes())
         for feeds in calibration:
             for name in sorted(feeds):
                 digest.update(np.ascontiguousarray(feeds[name]).data)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import onnx
+import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 
+from benchmarks import evaluation
 from benchmarks.evaluation import QUICK, Yardstick
 from benchmarks.zoo.base import Accuracy, Array, Model, Run, fraction_right, top1
 from tests.models import make_model
@@ -83,6 +85,24 @@ def test_quick(tmp_path: Path) -> None:
     quick = Yardstick(Model(**{**vars(counted), "probes": count}), tmp_path / "float.onnx", quick=True)
     assert list(quick.figures.scores) == ["right"]
     assert len(seen) == 2 * QUICK  # once for the float outputs, once to measure
+
+
+def test_what_onnxruntime_refuses_at_first_is_tried_with_int8_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
+
+    def session(data: str | bytes, settings: Mapping[str, str]) -> ort.InferenceSession:
+        given.append(dict(settings))
+        if not settings:
+            raise ort.capi.onnxruntime_pybind11_state.Fail("output_dtype INT8 does not match")
+        return load(data, settings)
+
+    load = evaluation._session
+    monkeypatch.setattr(evaluation, "_session", session)
+    x = np.ones((1, 8), np.float32)
+    assert evaluation.runner(network(WEIGHT))({"x": x})["y"] == pytest.approx(
+        x @ WEIGHT, rel=1e-5
+    )  # sums in another order
+    assert given == [{}, {"session.qdqisint8allowed": "1"}]
 
 
 def test_without_probes(tmp_path: Path) -> None:
