@@ -238,9 +238,13 @@ class _Emitter:
         """Rows at ``base``, ``base + pitch``, ... of the activations by one block row."""
         b = self.layer.blocks
         sets = max(1, min(_ACCUMULATORS // (size * b.vectors), b.k, 4))
-        acc = self._accumulators(size * sets, "int32" if self.layer.integer else "float32", "acc")
-        blocks = _Blocks(self, acc, sets, size, base, pitch, block_row)
+
+        def reduction() -> tuple[RegisterTile, _Blocks]:
+            acc = self._accumulators(size * sets, "int32" if self.layer.integer else "float32", "acc")
+            return acc, _Blocks(self, acc, sets, size, base, pitch, block_row)
+
         if not b.group:
+            acc, blocks = reduction()
             statements = [*_zero(acc), *blocks.run(i64(0), b.k)]
             total = [[acc.load(row, v) for v in range(b.vectors)] for row in range(size)]
             for other in range(1, sets):
@@ -253,6 +257,7 @@ class _Emitter:
             for count, length, first in groups:
 
                 def one(g: Any, length: int = length, first: Any = first) -> Any:
+                    acc, blocks = reduction()
                     return sequence(
                         [
                             *_zero(acc),
