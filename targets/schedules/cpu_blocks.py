@@ -63,6 +63,11 @@ class Blocks:
         return -(-self.outputs // self.bh)
 
     @property
+    def used(self) -> int:
+        """Blocks of a block row that count; dense weights have no columns for those that fill up a unit."""
+        return self.k if self.sparse else -(-self.depth // self.bw)
+
+    @property
     def height(self) -> int:
         """Outputs in a vector."""
         return min(self.bh, self.lanes)

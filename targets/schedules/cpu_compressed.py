@@ -121,7 +121,7 @@ def compressed(layer: Compressed) -> Any:
     if b.group:
         scales = te.placeholder(i64s(b.block_rows, -(-b.k // b.group), b.bh), b.scale_dtype, "scales")
         operands.append(scales)
-    block = te.reduce_axis((i64(0), i64(b.k)), "block")
+    block = te.reduce_axis((i64(0), i64(b.used)), "block")
     inner = te.reduce_axis((i64(0), i64(b.bw)), "inner")
 
     def element(*at: Any) -> Any:
@@ -245,13 +245,13 @@ class _Emitter:
 
         if not b.group:
             acc, blocks = reduction()
-            statements = [*_zero(acc), *blocks.run(i64(0), b.k)]
+            statements = [*_zero(acc), *blocks.run(i64(0), b.used)]
             total = [[acc.load(row, v) for v in range(b.vectors)] for row in range(size)]
             for other in range(1, sets):
                 total = [[total[r][v] + acc.load(other * size + r, v) for v in range(b.vectors)] for r in range(size)]
         else:
             result = self._accumulators(size, "float32", "scaled")
-            full, rest = divmod(b.k, b.group)
+            full, rest = divmod(b.used, b.group)
             groups = [(full, b.group, i64(0))] * bool(full) + [(1, rest, i64(full))] * bool(rest)
             statements = _zero(result)
             for count, length, first in groups:
@@ -318,7 +318,7 @@ class _Blocks:
     block_row: Any
 
     def run(self, first: Any, count: int) -> list[Any]:
-        """Statements for ``count`` blocks from block ``first`` on; both whole units."""
+        """Statements for ``count`` blocks from block ``first`` on, where a unit begins."""
         b = self.emitter.layer.blocks
         work = self.size * b.vectors * b.steps
         span = b.unit * max(1, min(_SPAN, max(self.sets, 32 // work)) // b.unit)
