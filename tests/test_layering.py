@@ -9,16 +9,17 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Part: folder, and the parts it may import. Everybody may import the leaves: errors, plan and numeric.
+# Part: folder, and the parts it may import. Everybody may import the leaves: errors, integer, plan and numeric.
 PARTS = {
     "frontend": ("compiler/frontend", {"frontend", "passes", "formats", "lower"}),
     "passes": ("passes", {"passes", "formats"}),
     "formats": ("compiler/formats", {"formats"}),
+    "integer": ("compiler/integer", {"integer"}),
     "lower": ("compiler/lower", {"lower", "targets", "formats"}),
     "targets": ("targets", {"targets", "formats"}),
     "runtime": ("runtime/python", {"runtime"}),
 }
-LEAVES = {"errors", "plan", "numeric"}
+LEAVES = {"errors", "integer", "plan", "numeric"}
 
 
 def imported(file: Path) -> set[str]:

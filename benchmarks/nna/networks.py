@@ -25,7 +25,7 @@ def convolutions() -> bytes:
 
 
 def mobile() -> bytes:
-    """Inverted residuals with a classifier: depthwise, add, global average, fully connected, softmax."""
+    """Inverted residuals with a classifier: depthwise, add, global average, fully connected."""
     b = Builder(2)
     x = layers.conv(b, b.input((1, 32, 32, 3)), 16, 3, stride=2, activation=RELU6)
     for channels, stride in ((16, 1), (24, 2), (24, 1), (40, 2)):
@@ -33,10 +33,8 @@ def mobile() -> bytes:
         y = layers.depthwise(b, y, 3 if channels < 40 else 5, stride, activation=RELU6)
         y = layers.conv(b, y, channels, 1)
         x = layers.binary(b, "ADD", x, y) if x.shape == y.shape else y
-    x = layers.pool(b, x, "AVERAGE", 4, 4, VALID)
-    x = layers.dense(b, layers.reshape(b, x, 1, x.shape[3]), 10)
-    x = layers.unary(b, "SOFTMAX", x, 1 / 256, -128, SoftmaxOptions={"beta": 1.0})
-    return b.finish(x)
+    mean = layers.pool(b, x, "AVERAGE", 4, 4, VALID)
+    return b.finish(x, layers.dense(b, layers.reshape(b, mean, 1, x.shape[3]), 10))
 
 
 def depthwise() -> bytes:
@@ -112,6 +110,16 @@ def activations() -> bytes:
     return b.finish(*outputs)
 
 
+def softmax() -> bytes:
+    """Softmax over several rows: maxima, sums over channels, and 32-bit elementwise operators of all kinds."""
+    b = Builder(13)
+    outputs = []
+    for rows, features, scale in ((7, 19, 0.05), (3, 100, 0.02), (1, 10, 0.1)):
+        x = b.input((rows, features), scale=scale)
+        outputs.append(layers.unary(b, "SOFTMAX", x, 1 / 256, -128, SoftmaxOptions={"beta": 1.0}))
+    return b.finish(*outputs)
+
+
 def upscaling() -> bytes:
     """Transposed convolution, nearest neighbour and bilinear."""
     b = Builder(8)
@@ -131,15 +139,14 @@ def shapes() -> bytes:
     z = b.tensor((1, 8, 12, 32), "int8", 0.05, 1)
     z = b.op("CONCATENATION", [layers.unary(b, "QUANTIZE", x, 0.05, 1, QuantizeOptions={}), layers.unary(
         b, "QUANTIZE", y, 0.05, 1, QuantizeOptions={})], z, ConcatenationOptions={"axis": 3})  # fmt: skip
+    axis = b.tensor((), "int32", data=np.array(2, np.int32))
     parts = [b.tensor((1, 8, 6, 32), "int8", 0.05, 1) for _ in range(2)]
-    b.op_many("SPLIT", [b.indices(2), z], parts, SplitOptions={"numSplits": 2})
+    b.op_many("SPLIT", [axis, z], parts, SplitOptions={"numSplits": 2})
     pads = b.tensor((4, 2), "int32", data=np.array([[0, 0], [1, 2], [2, 1], [0, 0]], np.int32))
     padded = b.op("PAD", [parts[0], pads], b.tensor((1, 11, 9, 32), "int8", 0.05, 1), PadOptions={})
     out = [layers.conv(b, padded, 8, 3, padding=VALID)]
     bounds = [b.indices(0, 1, 2, 0), b.indices(1, 7, 5, 24), b.indices(1, 1, 1, 1)]
-    cut = b.op(
-        "STRIDED_SLICE", [parts[1], *bounds], b.tensor((1, 6, 3, 24), "int8", 0.05, 1), StridedSliceOptions={}
-    )
+    cut = b.op("STRIDED_SLICE", [parts[1], *bounds], b.tensor((1, 6, 3, 24), "int8", 0.05, 1), StridedSliceOptions={})
     out.append(layers.conv(b, cut, 16, 3))
     mean = b.tensor((1, 1, 1, 32), "int8", 0.02, 2)
     out.append(b.op("MEAN", [z, b.indices(1, 2)], mean, ReducerOptions={"keepDims": True}))
@@ -175,7 +182,10 @@ def sixteen() -> bytes:
     y = layers.depthwise(b, y, 3, stride=2)
     y = layers.conv(b, y, 40, 1)
     y = layers.pool(b, y, "MAX", 2, 1)
-    out = [layers.pool(b, y, "AVERAGE", 3, 1), layers.unary(b, "LEAKY_RELU", x, x.scale, 0, LeakyReluOptions={"alpha": 0.2})]
+    out = [
+        layers.pool(b, y, "AVERAGE", 3, 1),
+        layers.unary(b, "LEAKY_RELU", x, x.scale, 0, LeakyReluOptions={"alpha": 0.2}),
+    ]
     out.append(layers.unary(b, "TANH", x, 2.0**-15, 0))
     out.append(layers.unary(b, "LOGISTIC", x, 2.0**-15, 0))
     flat = layers.reshape(b, y, 1, y.shape[1] * y.shape[2] * 40)
@@ -183,11 +193,62 @@ def sixteen() -> bytes:
     return b.finish(*out)
 
 
+def moves() -> bytes:
+    """What Vela builds from pooling and convolutions with unusual strides: transposition, mirrors, arg max."""
+    b = Builder(14)
+    x = b.input((1, 4, 8, 20))
+    axes = b.indices(0, 2, 1, 3)
+    turned = b.op("TRANSPOSE", [x, axes], b.tensor((1, 8, 4, 20), "int8", x.scale, x.zero), TransposeOptions={})
+    pads = b.tensor((4, 2), "int32", data=np.array([[0, 0], [1, 1], [1, 1], [0, 0]], np.int32))
+    mirrored = b.tensor((1, 6, 10, 20), "int8", x.scale, x.zero)
+    mirrored = b.op("MIRROR_PAD", [x, pads], mirrored, MirrorPadOptions={"mode": 0})
+    greatest = b.op("ARG_MAX", [x, b.indices(3)], b.tensor((1, 4, 8), "int32"), ArgMaxOptions={"outputType": 2})
+    return b.finish(turned, mirrored, greatest)
+
+
+def products() -> bytes:
+    """A product of two activations, and the square of a difference."""
+    b = Builder(15)
+    x, y = b.input((1, 4, 8, 20)), b.input((1, 4, 20, 7), scale=0.02)
+    product = b.op("BATCH_MATMUL", [x, y], b.tensor((1, 4, 8, 7), "int8", 0.1, 3), BatchMatMulOptions={})
+    z = b.input((1, 4, 8, 20), scale=0.03)
+    square = b.tensor((1, 4, 8, 20), "int8", 0.15, -100)
+    return b.finish(product, b.op("SQUARED_DIFFERENCE", [x, z], square, SquaredDifferenceOptions={}))
+
+
+def tables() -> bytes:
+    """Tables of 512 entries between which the device interpolates, softmax of 16 bits, and conversions of width."""
+    b = Builder(16)
+    x = b.input((1, 4, 8, 256), "int16", 2.0**-12)
+    rows = layers.reshape(b, x, 32, 256)
+    outputs = [
+        layers.unary(b, "EXP", x, 2.0**-9, 0, ExpOptions={}),
+        layers.unary(b, "SOFTMAX", rows, 2.0**-15, 0, SoftmaxOptions={"beta": 1.0}),
+        b.op("QUANTIZE", [x], b.tensor(x.shape, "int8", 0.05, 4), QuantizeOptions={}),
+    ]
+    outputs.append(b.op("QUANTIZE", [outputs[2]], b.tensor(x.shape, "int16", 0.001, 0), QuantizeOptions={}))
+    return b.finish(*outputs)
+
+
 NETWORKS: dict[str, Callable[[], bytes]] = {
-    f.__name__: f
-    for f in (
-        convolutions, mobile, depthwise, pooling, elementwise, elementwise16, activations, upscaling, shapes, wide,
-        tall, sixteen,
-    )  # fmt: skip
+    network.__name__: network
+    for network in (
+        convolutions,
+        mobile,
+        depthwise,
+        pooling,
+        elementwise,
+        elementwise16,
+        activations,
+        softmax,
+        upscaling,
+        shapes,
+        wide,
+        tall,
+        sixteen,
+        moves,
+        products,
+        tables,
+    )
 }
 """By name."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -59,16 +60,18 @@ def compile_model(model: bytes, accelerator: str, core: str, folder: Path) -> Co
     Raises:
         RuntimeError: Vela failed, or left operators to the CPU.
     """
-    source = folder / "model.tflite"
+    out = Path(tempfile.mkdtemp(dir=folder))
+    source = out / "model.tflite"
     source.write_bytes(model)
-    out = folder / f"{accelerator}-{core}"
     command = [sys.executable, "-m", "ethosu.vela", source, "--output-format", "raw", "--output-dir", out]
     command += ["--accelerator-config", accelerator, *(["--debug-force-legacy-core"] if core == "legacy" else [])]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"Vela failed on {accelerator}: {(done.stdout + done.stderr)[-2000:]}")
-    (path,) = out.glob("*.npz")
-    with np.load(path, allow_pickle=True) as raw:
+    paths = list(out.glob("*.npz"))
+    if len(paths) != 1:
+        raise RuntimeError(f"Vela made {len(paths)} command streams for {accelerator}, not 1: {done.stdout[-2000:]}")
+    with np.load(paths[0], allow_pickle=True) as raw:
         weights = np.frombuffer(raw["weight_data"].tobytes(), np.uint8)
         scratch = {int(raw["scratch_region"]): int(raw["scratch_size"])}
         if int(raw["scratch_fast_size"]):

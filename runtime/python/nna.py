@@ -68,8 +68,8 @@ def library_path() -> Path:
 @functools.cache
 def _library() -> Any:
     library = ctypes.CDLL(str(library_path()))
-    text = [ctypes.c_char_p, ctypes.c_size_t]
-    buffer = [ctypes.c_void_p, ctypes.c_size_t]
+    text: list[Any] = [ctypes.c_char_p, ctypes.c_size_t]
+    buffer: list[Any] = [ctypes.c_void_p, ctypes.c_size_t]
     library.tw_nna_run.argtypes = [*buffer, ctypes.POINTER(_Region), ctypes.c_size_t, ctypes.c_uint64, *text]
     library.tw_nna_decode_weights.argtypes = [*buffer, *buffer, *text]
     return library

@@ -8,6 +8,7 @@ namespace tw::nna {
 namespace {
 
 constexpr uint32_t kBrick = 16;
+constexpr int64_t kMostAddress = int64_t{1} << 40;
 
 struct Codes {
   const char* name;
@@ -24,6 +25,13 @@ constexpr Codes kIfm2 = {"input 2",       IFM2_PRECISION, IFM2_REGION,   IFM2_ZE
 constexpr Codes kOfm = {"the output",   OFM_PRECISION, OFM_REGION,   OFM_ZERO_POINT, OFM_HEIGHT0_M1,
                         OFM_HEIGHT1_M1, OFM_WIDTH0_M1, OFM_BASE0,    OFM_BASE1,      OFM_BASE2,
                         OFM_BASE3,      OFM_STRIDE_Y,  OFM_STRIDE_X, OFM_STRIDE_C};
+
+// Addresses and strides have 48 bits and a sign: Vela mirrors with negative strides. Beyond 40 bits lies no memory.
+int64_t address(const Registers& registers, Wide code) {
+  const int64_t value = static_cast<int64_t>(registers.get(code) << 16) >> 16;
+  if (value < -kMostAddress || value > kMostAddress) TW_NNA_BAD("%s has more than 40 bits", name_of(code));
+  return value;
+}
 
 // bits: the precision field's place, 2 for inputs and 1 for outputs.
 FeatureMap read(const Registers& registers, const Codes& codes, uint32_t bits, bool addresses) {
@@ -44,15 +52,13 @@ FeatureMap read(const Registers& registers, const Codes& codes, uint32_t bits, b
   map.height0 = registers.get(codes.height0) + 1u;
   map.height1 = registers.get(codes.height1) + 1u;
   map.width0 = registers.get(codes.width0) + 1u;
-  map.base[0] = registers.get(codes.base0);
-  map.base[1] = registers.get(codes.base1);
-  map.base[2] = registers.get(codes.base2);
-  map.base[3] = registers.get(codes.base3);
-  map.stride_y = registers.get(codes.stride_y);
-  map.stride_x = map.bricks ? uint64_t{kBrick} * map.bytes : registers.get(codes.stride_x);
-  map.stride_c = registers.get(codes.stride_c);
-  for (uint64_t value : {map.base[0], map.base[1], map.base[2], map.base[3], map.stride_y, map.stride_x, map.stride_c})
-    if (value >> 40) TW_NNA_BAD("%s has an address or stride of more than 40 bits", map.name);
+  map.base[0] = address(registers, codes.base0);
+  map.base[1] = address(registers, codes.base1);
+  map.base[2] = address(registers, codes.base2);
+  map.base[3] = address(registers, codes.base3);
+  map.stride_y = address(registers, codes.stride_y);
+  map.stride_x = map.bricks ? int64_t{kBrick} * map.bytes : address(registers, codes.stride_x);
+  map.stride_c = address(registers, codes.stride_c);
   return map;
 }
 
@@ -63,10 +69,11 @@ void runs(const FeatureMap& map, uint32_t depth, uint32_t y, uint32_t x, Body bo
   const bool right = x >= map.width0;
   const uint32_t split = right ? map.height1 : map.height0;
   const bool below = y >= split;
-  const uint64_t origin =
-      map.base[below * 2 + right] + (y - below * split) * map.stride_y + (x - right * map.width0) * map.stride_x;
+  const int64_t row = y - below * split, column = x - right * map.width0;
+  const int64_t origin = map.base[below * 2 + right] + row * map.stride_y + column * map.stride_x;
   if (!map.bricks) return body(0, depth, origin);
-  for (uint32_t c = 0; c < depth; c += kBrick) body(c, std::min(kBrick, depth - c), origin + c / kBrick * map.stride_c);
+  for (uint32_t c = 0; c < depth; c += kBrick)
+    body(c, std::min(kBrick, depth - c), origin + int64_t{c / kBrick} * map.stride_c);
 }
 
 template <typename Element, typename T>
@@ -95,8 +102,9 @@ std::vector<T> load(Memory* memory, const FeatureMap& map, const Shape& shape) {
   for (uint32_t y = 0; y < shape.height; ++y)
     for (uint32_t x = 0; x < shape.width; ++x) {
       T* to = &values[(size_t{y} * shape.width + x) * shape.depth];
-      runs(map, shape.depth, y, x, [&](uint32_t c, uint32_t count, uint64_t address) {
-        const uint8_t* from = memory->read(map.region, address, uint64_t{count} * map.bytes, map.name);
+      runs(map, shape.depth, y, x, [&](uint32_t c, uint32_t count, int64_t place) {
+        const uint8_t* from =
+            memory->read(map.region, static_cast<uint64_t>(place), uint64_t{count} * map.bytes, map.name);
         if (map.bytes == 1 && map.is_signed) return load_run<int8_t>(from, count, map.zero, to + c);
         if (map.bytes == 1) return load_run<uint8_t>(from, count, map.zero, to + c);
         if (map.bytes == 2 && map.is_signed) return load_run<int16_t>(from, count, map.zero, to + c);
@@ -115,8 +123,8 @@ void store(Memory* memory, const FeatureMap& map, const Shape& shape, const std:
   for (uint32_t y = 0; y < shape.height; ++y)
     for (uint32_t x = 0; x < shape.width; ++x) {
       const int32_t* from = &values[(size_t{y} * shape.width + x) * shape.depth];
-      runs(map, shape.depth, y, x, [&](uint32_t c, uint32_t count, uint64_t address) {
-        uint8_t* to = memory->write(map.region, address, uint64_t{count} * map.bytes, map.name);
+      runs(map, shape.depth, y, x, [&](uint32_t c, uint32_t count, int64_t place) {
+        uint8_t* to = memory->write(map.region, static_cast<uint64_t>(place), uint64_t{count} * map.bytes, map.name);
         for (uint32_t i = 0; i < count; ++i) memcpy(to + i * map.bytes, from + c + i, map.bytes);  // little-endian
       });
     }

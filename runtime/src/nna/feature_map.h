@@ -17,8 +17,8 @@ struct Shape {
 struct FeatureMap {
   const char* name = "";
   uint32_t region = 0;
-  uint64_t base[4] = {};
-  uint64_t stride_y = 0, stride_x = 0, stride_c = 0;  // bytes; stride_c lies between bricks
+  int64_t base[4] = {};
+  int64_t stride_y = 0, stride_x = 0, stride_c = 0;  // bytes, may be negative; stride_c lies between bricks
   // Tile 0 holds rows and columns below height0 and width0; tile 1 those right of it, with rows below height1; tiles
   // 2 and 3 what lies below tiles 0 and 1.
   uint32_t height0 = 0, height1 = 0, width0 = 0;

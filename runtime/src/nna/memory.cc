@@ -24,8 +24,8 @@ uint8_t* Memory::find(uint32_t region, uint64_t address, uint64_t nbytes, const 
   if (region >= kRegions) TW_NNA_BAD("%s lies in region %u of 8", what, region);
   const Region& place = regions_[region];
   if (!fits(address, nbytes, place.nbytes))
-    TW_NNA_BAD("%s needs %" PRIu64 " bytes at %" PRIu64 " of region %u, which has %" PRIu64 " bytes", what, nbytes,
-               address, region, place.nbytes);
+    TW_NNA_BAD("%s needs %" PRIu64 " bytes at %" PRId64 " of region %u, which has %" PRIu64 " bytes", what, nbytes,
+               static_cast<int64_t>(address), region, place.nbytes);
   return place.data + address;
 }
 

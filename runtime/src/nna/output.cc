@@ -67,11 +67,14 @@ std::vector<int32_t> finish(const BlockOperation& op, const Memory& memory, cons
   const bool curved = stage.activation == kTanh || stage.activation == kSigmoid;
   if (curved && (op.ofm.bytes != 2 || !op.ofm.is_signed))
     TW_NNA_BAD("TANH or SIGMOID with an output that has not 16 bits");
+  // Results of 32 bits have no offset, whatever the register says: Vela leaves that of another tensor there, and its
+  // results equal LiteRT's without it. Indices into tables do have one.
+  const int64_t zero = op.ofm.bytes == 4 && !table ? 0 : op.ofm.zero;
   std::vector<int32_t> out(values.size());
   for (size_t i = 0; i < values.size(); ++i) {
     int64_t value = values[i];
     if (curved) value = stage.activation == kTanh ? tanh16(value) : sigmoid16(value);
-    value = clamp(value + op.ofm.zero, stage.low, stage.high);
+    value = clamp(value + zero, stage.low, stage.high);
     if (table) value = look_up(op, table, wide, value);
     out[i] = static_cast<int32_t>(value);
   }

@@ -1,0 +1,70 @@
+"""Fuzzes the Ethos-U interpreter for a short while; FUZZ_SECONDS (10) sets how long. More: tests/fuzz/README.md."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tilewright.runtime import nna
+
+from .test_fuzz import RUNTIME, SECONDS
+
+HERE = Path(__file__).parent
+SOURCES = [*sorted((RUNTIME / "src" / "nna").glob("*.cc")), RUNTIME / "src" / "failure.cc"]
+FLAGS = ["-std=c++17", "-g1", "-O1", "-fno-sanitize-recover=all", "-I", RUNTIME / "src", "-I", RUNTIME / "include"]
+
+
+def build(compiler: str, sanitizers: str, folder: Path, *extra: Path) -> Path:
+    program = folder / "fuzz_nna"
+    command = [compiler, *FLAGS, f"-fsanitize={sanitizers}", HERE / "fuzz_nna.cc", *extra, *SOURCES, "-o", program]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    if done.returncode and "libclang_rt" in done.stderr:
+        pytest.skip("clang has no libFuzzer: apt-get install libclang-rt-dev")
+    assert done.returncode == 0, done.stderr[-4000:]
+    return program
+
+
+@pytest.mark.parametrize("path", sorted((HERE / "nna_corpus").iterdir()), ids=lambda path: path.name)
+def test_seeds_run_to_the_end(path: Path) -> None:
+    """A seed that fails early would lead the fuzzer nowhere."""
+    data = path.read_bytes()
+    (nbytes,) = struct.unpack("<I", data[:4])
+    regions = {number: nna.Region(np.zeros(64 << 10, np.uint8)) for number in (1, 2)}
+    regions[0] = nna.Region(np.frombuffer(data[4 + nbytes :], np.uint8), writable=False)
+    nna.run(data[4 : 4 + nbytes], regions, 1 << 18)
+
+
+def test_libfuzzer_finds_nothing(tmp_path: Path) -> None:
+    compiler = shutil.which("clang++")
+    if compiler is None:
+        pytest.skip("no clang++: apt-get install clang libclang-rt-dev")
+    program = build(compiler, "fuzzer,address,undefined", tmp_path)
+    (tmp_path / "found").mkdir()
+    limits = ["-max_len=16384", "-seed=1", "-rss_limit_mb=2048", "-malloc_limit_mb=64", "-timeout=10"]
+    done = subprocess.run(
+        [program, f"-max_total_time={SECONDS}", *limits, tmp_path / "found", HERE / "nna_corpus"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr[-6000:]
+    runs = re.search(r"Done (\d+) runs", done.stderr)
+    assert runs is not None
+    assert int(runs[1]) > 100
+
+
+def test_mutations_without_libfuzzer(tmp_path: Path) -> None:
+    compiler = shutil.which("g++") or shutil.which("clang++")
+    if compiler is None:
+        pytest.skip("no C++ compiler: apt-get install g++")
+    program = build(compiler, "address,undefined", tmp_path, HERE / "mutate.cc")
+    seeds = sorted((HERE / "nna_corpus").iterdir())
+    done = subprocess.run([program, "3", "1", *seeds], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-6000:]
+    assert int(done.stdout.split()[0]) > 100
