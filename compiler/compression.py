@@ -188,7 +188,8 @@ def _need_calibration(recipe: Recipe, calibration: samples.Source | None) -> Non
         wants += ["quantize.correct_bias"] * recipe.quantize.correct_bias
         wants += ["quantize.rounding"] * (recipe.quantize.rounding == "adaptive")
     wants += ["allocate"] * (recipe.allocate is not None)
-    wants += [f"layer[{place}].activations" for place, entry in enumerate(recipe.layer) if entry.activations and not dynamic]
+    if not dynamic:
+        wants += [f"layer[{place}].activations" for place, entry in enumerate(recipe.layer) if entry.activations]
     if wants:
         raise UsageError(
             f"the recipe needs calibration data for {', '.join(wants)}: give samples with --calib data.npz"

@@ -55,7 +55,10 @@ class Unpack:
         if str(getattr(function, "global_symbol", "")) != UNPACK:
             return None
         text, *arrays = arguments
-        fields = {key: tuple(v) if isinstance(v, list) else v for key, v in json.loads(str(text.value)).items()}
+        fields: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in json.loads(str(text.value)).items()
+        }
         return cls(**fields), tuple(arrays)
 
     @property

@@ -6,7 +6,7 @@ compile time: the artifact holds the arrays, and the kernels emitted here run on
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,21 @@ from tvm import relax, te, tirx
 
 from tilewright.formats.element import Element, decoder
 from tilewright.targets.packed_weights import Unpack
+
+
+def unpacking(
+    name: str,
+    form: str,
+    roles: tuple[str, ...],
+    matrix: tuple[int, int],
+    payload: tuple[int, int],
+    split: tuple[int, int, int],
+    perm: tuple[int, ...],
+    shape: tuple[int, ...],
+    arrays: Sequence[Any],
+) -> Any:
+    """The Relax call that stands for a compressed weight; see targets/packed_weights.py for the parameters."""
+    return Unpack(name, form, roles, matrix, payload, split, perm, shape).call(arrays)
 
 
 def expand_unpacking(mod: Any) -> Any:

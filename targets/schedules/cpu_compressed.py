@@ -13,7 +13,7 @@ a table gives it for each block column.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from tvm import te, tirx
 
 from tilewright.targets.base import Device
 from tilewright.targets.schedules.cpu_blocks import Blocks
-from tilewright.targets.schedules.cpu_dot import Dot, fold, splat, spread, stretch
+from tilewright.targets.schedules.cpu_dot import Dot, fold, spread, stretch
 from tilewright.targets.schedules.cpu_fused import Fused, mark, take_apart
 from tilewright.targets.schedules.cpu_ir import RegisterTile, broadcast, i64, i64s, loop, ramp, sequence, unflatten
 from tilewright.targets.schedules.cpu_spatial import Window, panel_nest, store_tile
@@ -156,9 +156,9 @@ def compressed_rule(func: Any, device: Device) -> Any:
     fused = take_apart(func, "compressed")
     if fused is None:
         return None
-    p = {key: tuple(value) if isinstance(value, list) else value for key, value in fused.parameters.items()}
+    p = fused.parameters
     window = Window(**p["window"]) if p["window"] else None
-    layer = Compressed(Blocks(**p["blocks"]), p["shape"], window, p["tile"], p["offset"])
+    layer = Compressed(Blocks(**p["blocks"]), tuple(p["shape"]), window, p["tile"], p["offset"])
     return fused.finish(_Emitter.make(fused, layer, device).body())
 
 
@@ -183,13 +183,13 @@ class _Emitter:
         index = left.pop(0) if layer.blocks.sparse else None
         values = left.pop(0)
         scales = left.pop(0) if layer.blocks.group else None
-        assert not left and len(values.shape) == 3, "operands are read in another order"
+        assert not left, "operands are read in another order"
         return cls(fused, layer, Core.of(device), Dot.of(device), data, index, table, values, scales)
 
     # -- loops
 
     def body(self) -> Any:
-        layer, b = self.layer, self.layer.blocks
+        layer = self.layer
         parts: list[Any] = []
         if layer.is_flat:
             pitch = layer.shape[-1]
@@ -245,7 +245,7 @@ class _Emitter:
 
         if not b.group:
             acc, blocks = reduction()
-            statements = [*_zero(acc), *blocks.run(i64(0), b.used)]
+            statements = [*acc.fill(0), *blocks.run(i64(0), b.used)]
             total = [[acc.load(row, v) for v in range(b.vectors)] for row in range(size)]
             for other in range(1, sets):
                 total = [[total[r][v] + acc.load(other * size + r, v) for v in range(b.vectors)] for r in range(size)]
@@ -253,14 +253,14 @@ class _Emitter:
             result = self._accumulators(size, "float32", "scaled")
             full, rest = divmod(b.used, b.group)
             groups = [(full, b.group, i64(0))] * bool(full) + [(1, rest, i64(full))] * bool(rest)
-            statements = _zero(result)
+            statements = [*result.fill(0), tirx.AllocBuffer(acc.buffer)]
             for count, length, first in groups:
 
                 def one(g: Any, length: int = length, first: Any = first) -> Any:
                     acc, blocks = reduction()
                     return sequence(
                         [
-                            *_zero(acc),
+                            *acc.clear(0),
                             *blocks.run((g + first) * b.group, length),
                             *self._scale(acc, sets, size, result, block_row, g + first),
                         ]
@@ -297,12 +297,8 @@ class _Emitter:
                 for other in range(1, sets):
                     total = total + acc.load(other * size + row, v)
                 total = total.astype(result.vector_type)
-                statements.append(result.combine(row, v, lambda old, total=total: old + total * scale))  # type: ignore[misc]
+                statements.append(result.combine(row, v, lambda old, total=total, scale=scale: old + total * scale))  # type: ignore[misc]
         return statements
-
-
-def _zero(tile: RegisterTile) -> list[Any]:
-    return tile.fill(0)
 
 
 @dataclass(frozen=True)

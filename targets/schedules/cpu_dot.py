@@ -10,7 +10,7 @@ from tilewright.targets.base import Device
 
 
 class Dot:
-    """acc[lane] += sum of x[lane, i] * w[lane, i] over four bytes: x unsigned less ``offset``, w signed; exact in int32.
+    """acc[lane] += the sum over four bytes of (x - offset) * w, x unsigned and w signed; exact in int32.
 
     Attributes:
         kind: "vnni" (AVX-512), "madd" (AVX2 and AVX-512: two multiplications of 16 bits) or "sdot" (aarch64); "" where
@@ -68,7 +68,7 @@ def _intrinsic(dtype: str, name: str, *args: Any) -> Any:
     return tirx.call_llvm_pure_intrin(dtype, name, *args)
 
 
-def splat(dtype: str, value: int, lanes: int) -> Any:
+def splat(dtype: str, value: float, lanes: int) -> Any:
     """A constant in every lane."""
     constant = tirx.const(value, dtype)
     return constant if lanes == 1 else tirx.Broadcast(constant, lanes)

@@ -88,13 +88,16 @@ class RegisterTile:
 
     def fill(self, value: float) -> list[Any]:
         """Statements that allocate the tile and set every element."""
+        return [tirx.AllocBuffer(self.buffer), *self.clear(value)]
+
+    def clear(self, value: float) -> list[Any]:
+        """Statements that set every element."""
         constant = broadcast(tirx.const(value, str(self.buffer.dtype)), self.lanes)
-        stores = [
+        return [
             tirx.BufferStore(self.buffer, constant, self._at(row, vector))
             for row in range(self.rows)
             for vector in range(self.vectors)
         ]
-        return [tirx.AllocBuffer(self.buffer), *stores]
 
     def multiply_add(self, scalars: Sequence[Any], weights: Sequence[Any]) -> Any:
         """``acc[row, vector] += scalars[row] * weights[vector]``; a row whose scalar is None stays as it is."""

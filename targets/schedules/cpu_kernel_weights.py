@@ -151,9 +151,9 @@ def _dense(
         vectors = min(vectors, 2)
     channels = depth // taps
     padded = -(-channels // word) * word
-    values = payload.values.reshape(outputs, taps, channels)
-    values = np.pad(values, ((0, 0), (0, 0), (0, padded - channels))).reshape(outputs, -1)
-    if payload.group and (padded != channels or taps > 1 and channels % payload.group):
+    split: Array = payload.values.reshape(outputs, taps, channels)
+    values = np.pad(split, ((0, 0), (0, 0), (0, padded - channels))).reshape(outputs, -1)
+    if payload.group and (padded != channels or (taps > 1 and channels % payload.group)):
         return "groups of columns do not fit the taps of the convolution"
     k = taps * padded // word
     blocks = _blocks(payload, outputs, taps * padded, vectors * core.lanes, word, k, False, word, core)

@@ -29,7 +29,6 @@ from tilewright.targets.schedules.cpu_spatial import Window
 from tilewright.targets.schedules.cpu_tile import Core
 from tilewright.targets.schedules.cpu_window import depthwise, max_pool
 
-
 QUANTIZE, DEQUANTIZE = "quantize", "dequantize"  # the names that the importer gives such blocks
 _OPAQUE = 8  # Relax's OpPatternKind: never fused
 
@@ -63,11 +62,11 @@ class PackedLayers:
         if found is None:
             return None
         weight, transposed = found
-        rows, taps, channels = weight.unpack.split
+        _, taps, channels = weight.unpack.split
         rows_first = weight.unpack.perm.index(0) == 0
         if len(weight.unpack.shape) != 2 or rows_first != transposed:
             return None
-        *batch, depth = shape_of(left)
+        batch = shape_of(left)[:-1]
         packed = self._kernel_weights(rewriter, weight, left, math.prod(batch), 1)
         if packed is None:
             return None
@@ -150,7 +149,7 @@ class PackedLayers:
 
     def _quantized(self, rewriter: Any, data: Any) -> Quantized | None:
         """What float activations were dequantized from, if with one scale for all."""
-        call = rewriter.lookup_binding(data) if isinstance(data, relax.Var) else None
+        call: Any = rewriter.lookup_binding(data) if isinstance(data, relax.Var) else None
         name = getattr(getattr(call, "op", None), "name", "")
         if name in ("relax.permute_dims", "relax.reshape"):  # moves bytes as well as floats
             inner = self._quantized(rewriter, call.args[0])
@@ -175,7 +174,7 @@ class PackedLayers:
 
     def _few_channels(self, rewriter: Any, data: Any, shape: Sequence[int]) -> Any:
         """The float NCHW image that an NHWC image of up to four channels is quantized from, or None."""
-        moved = rewriter.lookup_binding(data) if isinstance(data, relax.Var) else None
+        moved: Any = rewriter.lookup_binding(data) if isinstance(data, relax.Var) else None
         if shape[3] != 4 or getattr(getattr(moved, "op", None), "name", "") != "relax.permute_dims":
             return None
         if tuple(map(int, moved.attrs.axes)) != TO_CHANNELS_LAST:
@@ -186,7 +185,7 @@ class PackedLayers:
 
     def _operands(self, rewriter: Any, expr: Any, block: str) -> list[Any] | None:
         """What a kernel of one block of that name reads; None if a variable is bound to something else."""
-        call = rewriter.lookup_binding(expr) if isinstance(expr, relax.Var) else None
+        call: Any = rewriter.lookup_binding(expr) if isinstance(expr, relax.Var) else None
         if getattr(getattr(call, "op", None), "name", "") != "relax.call_tir":
             return None
         sch = s_tir.Schedule(rewriter.builder_.get()[call.args[0]])

@@ -14,8 +14,8 @@ from tvm.ir import GenericConst
 
 from tilewright.plan import PackedParameter
 from tilewright.targets.base import Device
-from tilewright.targets.schedules import cpu_conv, cpu_matmul, cpu_window
 from tilewright.targets.packed_weights import PackedWeights
+from tilewright.targets.schedules import cpu_conv, cpu_matmul, cpu_window
 from tilewright.targets.schedules.cpu_conv import Conv2d, conv2d, pack_weights
 from tilewright.targets.schedules.cpu_dot import Dot
 from tilewright.targets.schedules.cpu_layout import (
@@ -23,7 +23,6 @@ from tilewright.targets.schedules.cpu_layout import (
     TO_CHANNELS_LAST,
     channels_last,
     constant,
-    rewrite_main,
     shape_of,
 )
 from tilewright.targets.schedules.cpu_matmul import Matmul, dense, matmul, pack_matrix

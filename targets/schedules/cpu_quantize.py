@@ -37,33 +37,33 @@ def quantize_rule(func: Any, device: Device) -> Any:
     template = json.loads(str(func.attrs[TEMPLATE])) if func.attrs and TEMPLATE in func.attrs else {}
     lanes = Core.of(device).lanes
     if template.get("kernel") == DYNAMIC_QUANTIZE:
-        body = _dynamic(*func.params, lanes)
+        x, result, scale, zero = func.params
+        body = _dynamic(x, result, scale, zero, lanes)
     elif template.get("kernel") == _STAGE:
-        body = _stage(Stage(**template["stage"]), *func.params, lanes)
+        image, scale, zero, result = func.params
+        body = _stage(Stage(**template["stage"]), image, scale, zero, result, lanes)
     else:
         return None
     return tirx.PrimFunc(func.params, body, func.ret_type, attrs=func.attrs)
 
 
 def integers(x: Any, scale: Any, zero: Any, lanes: int) -> Any:
-    """clamp(round(x / scale) + zero, 0, 255) as int32, for a vector x and scalars; the quotient is exact (cpu_math.py)."""
-    wide = f"float32x{lanes}" if lanes > 1 else "float32"
+    """clamp(round(x / scale) + zero, 0, 255) as int32, for a vector x and scalars; the quotient is that of cpu_math."""
+    suffix = f"x{lanes}" if lanes > 1 else ""
 
     def fma(a: Any, b: Any, c: Any) -> Any:
-        return tirx.call_llvm_pure_intrin(wide, "llvm.fma", a, b, c)
+        return tirx.call_llvm_pure_intrin(f"float32{suffix}", "llvm.fma", a, b, c)
 
-    divisor, z = broadcast(scale, lanes), broadcast(zero, lanes)
-    reciprocal = broadcast(tirx.const(1, "float32") / scale, lanes)
+    def number(value: float) -> Any:
+        return splat("float32", value, lanes)
+
+    z, reciprocal = broadcast(zero, lanes), broadcast(tirx.const(1, "float32") / scale, lanes)
     first = x * reciprocal
-    corrected = fma(
-        fma(tirx.const(-1, "float32") * first if lanes == 1 else splat("float32", -1, lanes) * first, divisor, x),
-        reciprocal,
-        first,
-    )
-    divided = tirx.Select(tirx.abs(first) < splat("float32", 2.0**24, lanes), corrected, first)
-    clamped = tirx.min(tirx.max(divided, splat("float32", 0, lanes) - z), splat("float32", 255, lanes) - z)
-    bits = tirx.reinterpret(f"int32x{lanes}" if lanes > 1 else "int32", clamped + splat("float32", ROUNDER, lanes))
-    return bits - splat("int32", ROUNDER_BITS, lanes) + z.astype(f"int32x{lanes}" if lanes > 1 else "int32")
+    rest = fma(number(-1) * first, broadcast(scale, lanes), x)
+    divided = tirx.Select(tirx.abs(first) < number(2.0**24), fma(rest, reciprocal, first), first)
+    clamped = tirx.min(tirx.max(divided, number(0) - z), number(255) - z)
+    bits = tirx.reinterpret(f"int32{suffix}", clamped + number(ROUNDER))
+    return bits - splat("int32", ROUNDER_BITS, lanes) + z.astype(f"int32{suffix}")
 
 
 # -- by a tensor's own range

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from tilewright.errors import DataError
 from tilewright.formats.packed import symbol_bits
 from tilewright.frontend.operators.layer import Expr, Layer, Operator, Refusal, hint
-from tilewright.lower.unpack import Unpack
+from tilewright.lower.unpack import unpacking
 from tilewright.passes.encode import Unpacking
 from tilewright.plan import PackedParameter
 
@@ -17,12 +17,14 @@ from tilewright.plan import PackedParameter
 def convert(layer: Layer) -> Expr:
     """The dense weight."""
     try:
-        unpacking = Unpacking.of(layer.node)
+        found = Unpacking.of(layer.node)
     except DataError as error:
         raise Refusal(str(error), "encode the weight again") from None
-    u = unpacking
-    call = Unpack(hint(layer.node), u.format.spec, u.roles, u.matrix, u.payload, u.split, u.perm, u.shape)
-    return call.call([layer[place] for place in range(len(u.roles))])
+    arrays = [layer[place] for place in range(len(found.roles))]
+    return unpacking(
+        hint(layer.node), found.format.spec, found.roles, found.matrix, found.payload, found.split, found.perm,
+        found.shape, arrays,
+    )  # fmt: skip
 
 
 OPERATOR = Operator(convert)
@@ -34,10 +36,10 @@ def packed_parameters(node: ir.Node) -> Mapping[ir.Value, PackedParameter]:
     Raises:
         DataError: damaged attributes.
     """
-    unpacking = Unpacking.of(node)
-    form = unpacking.format
+    attributes = Unpacking.of(node)
+    form = attributes.format
     found = {}
-    for (role, array), value in zip(unpacking.arrays(node).items(), node.inputs, strict=True):
+    for (role, array), value in zip(attributes.arrays(node).items(), node.inputs, strict=True):
         assert value is not None
         bits = symbol_bits(form.layout if role == "index" else form.codec, role, array.dtype)
         found[value] = PackedParameter(str(value.name), array.ravel(), form.storage.spec, bits)
