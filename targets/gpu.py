@@ -13,7 +13,7 @@ from tvm import tirx
 
 from tilewright.plan import PackedParameter
 from tilewright.targets.base import Code, KernelCall, KernelCode, Target
-from tilewright.targets.schedules import gpu_half, gpu_layout, gpu_rules
+from tilewright.targets.schedules import gpu_half, gpu_layout, gpu_packed_layers, gpu_rules
 from tilewright.targets.schedules.gpu_common import GpuLimits, nodes
 from tilewright.targets.tir import DeviceFunction, device_lower
 
@@ -76,9 +76,10 @@ class GpuTarget(Target):
         return GpuLimits.of(self.device.facts)
 
     def prepare(self, mod: Any, packed: Sequence[PackedParameter]) -> tuple[Any, tuple[PackedParameter, ...]]:
-        """Packs weights; in fp16 puts convolutions and products in half precision, but no model input or output."""
+        """Packs weights, and has kernels read compressed ones as they are; in fp16 puts convolutions and products in half precision, but no model input or output."""
         if self.precision == "fp16":
             mod = gpu_half.to_half(mod)
+        mod, packed, _ = gpu_packed_layers.prepare(mod, packed, self.limits)
         return gpu_layout.pack_weights(mod), tuple(packed)
 
     def schedule(self, mod: Any) -> Any:

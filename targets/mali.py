@@ -86,15 +86,24 @@ def extensions(kernels: str) -> tuple[str, ...]:
 
 
 def _load_as_float(body: str, name: str) -> str:
-    """Loads of a half that is converted at once, by the function that OpenCL has for them without cl_khr_fp16."""
-    start, parts = f"convert_float({name}[", []
+    """Loads of halves that are converted at once, by the functions that OpenCL has for them without cl_khr_fp16."""
+    body = _replace_loads(body, f"convert_float({name}[", "]", f"vload_half({{}}, {name})")
+    for lanes in (2, 4):
+        start = f"convert_float{lanes}(vload{lanes}(0, {name} + "
+        body = _replace_loads(body, start, ")", f"vload_half{lanes}(0, {name} + {{}})")
+    return body
+
+
+def _replace_loads(body: str, start: str, close: str, load: str) -> str:
+    """Replaces every ``start``, an expression, ``close`` and ``)`` by ``load`` of the expression."""
+    parts, opening = [], {"]": "[", ")": "("}[close]
     while (at := body.find(start)) >= 0:
         end, depth = at + len(start), 1
         while depth:
-            depth += {"[": 1, "]": -1}.get(body[end], 0)
+            depth += {opening: 1, close: -1}.get(body[end], 0)
             end += 1
         if body[end] == ")":
-            parts += [body[:at], f"vload_half({body[at + len(start) : end - 1]}, {name})"]
+            parts += [body[:at], load.format(body[at + len(start) : end - 1])]
             end += 1
         else:  # an expression that begins with the load
             parts.append(body[:end])
@@ -104,7 +113,7 @@ def _load_as_float(body: str, name: str) -> str:
 
 def _computes_halves(kernel: str) -> bool:
     """Whether a kernel has halves other than those that ``vload_half`` reads."""
-    rest = re.sub(r"\bhalf\*", "", kernel)
+    rest = re.sub(r"\bhalf\*|\bvload_half\d\(0, \w+ \+", "", kernel)
     if re.search(r"\b(convert_)?half\d*\b", rest):
         return True
     return any(

@@ -1,0 +1,177 @@
+"""Brings a compressed weight from its format into the order of the GPU kernels, where they have a use for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tilewright.formats.base import Encoded
+from tilewright.formats.bits import unpack_bits
+from tilewright.formats.codecs.codebook import Codebook
+from tilewright.formats.codecs.f16 import F16
+from tilewright.formats.codecs.f32 import F32
+from tilewright.formats.codecs.integer import Integer
+from tilewright.formats.layouts.block_sparse import BlockSparse
+from tilewright.formats.layouts.dense import Dense
+from tilewright.targets.packed_weights import CompressedWeight
+from tilewright.targets.schedules.gpu_words import Words, chunk_of
+
+Array = npt.NDArray[Any]
+
+_ROWS = 4  # most outputs of a work-item: a vector
+
+
+@dataclass(frozen=True)
+class KernelWeights:
+    """A weight matrix in kernel order.
+
+    Attributes:
+        arrays: by role, what the kernel reads: "values", and where they are "index", "scales", "zero_points" and
+            "codebook".
+        symbol_bits: of each array, see PackedParameter.
+        factor: float32 [outputs] or scalar, what the kernel's result is yet to be multiplied with.
+    """
+
+    words: Words
+    arrays: Mapping[str, Array]
+    symbol_bits: Mapping[str, int]
+    factor: Array
+
+
+@dataclass(frozen=True)
+class Payload:
+    """What a layout kept of a matrix, and how its symbols become weights.
+
+    Attributes:
+        values: integers or floats [rows, kept columns].
+        index: [block rows, blocks] or None.
+        bits: of a value.
+        scales: float [rows or 1, groups].
+        group: columns of one.
+        zeros: zero points [rows or 1, groups], or None; then ``values`` are unsigned.
+        table: centroids that ``values`` are numbers of, float32, or None.
+        blank: the value that decodes to zero, broadcastable to [rows, 1].
+    """
+
+    values: Array
+    index: Array | None
+    bits: int
+    scales: Array = field(default_factory=lambda: np.ones((1, 1), np.float32))
+    group: int = 0
+    zeros: Array | None = None
+    table: Array | None = None
+    blank: Array = field(default_factory=lambda: np.zeros((1, 1), np.int16))
+
+
+def payload_of(weight: CompressedWeight) -> Payload | str:
+    """The symbols of a weight; the reason for formats that have no kernel."""
+    form, arrays, shape = weight.format, weight.arrays, weight.unpack.payload
+    index = None
+    if isinstance(form.layout, BlockSparse):
+        index = arrays["index"].reshape(form.layout.grid(weight.unpack.matrix)[0], -1)
+    elif not isinstance(form.layout, Dense):
+        return f"no kernel reads {form.layout.spec} yet"
+    codec = form.codec
+    if isinstance(codec, F32 | F16):
+        return Payload(arrays["values"].reshape(shape), index, 16 if isinstance(codec, F16) else 32)
+    if isinstance(codec, Codebook):
+        return _clustered(codec, arrays, shape, index)
+    if not isinstance(codec, Integer):
+        return f"no kernel reads {codec.spec} yet"
+    scales = arrays["scales"].reshape(codec.scales_shape(shape))
+    if not codec.asymmetric:
+        values: Array = codec.integers(Encoded({**arrays, "scales": scales}, shape))[0]
+        return Payload(values, index, codec.bits, scales.reshape(len(scales), -1), codec.group)
+    values = unpack_bits(arrays["values"], codec.bits, shape[0] * shape[1]).reshape(shape)
+    zeros = unpack_bits(arrays["zero_points"], codec.bits, scales.size).reshape(len(scales), -1)
+    scales = scales.reshape(len(scales), -1)
+    return Payload(values, index, codec.bits, scales, codec.group, zeros, blank=zeros[:, -1:])
+
+
+def _clustered(codec: Codebook, arrays: Mapping[str, Array], shape: tuple[int, int], index: Array | None) -> Payload:
+    values = unpack_bits(arrays["values"], codec.bits, shape[0] * shape[1]).reshape(shape)
+    table = arrays["codebook"].astype(np.float32).ravel()
+    zero = np.flatnonzero(table == 0)
+    bits = codec.bits
+    if not zero.size:  # padding wants a zero
+        bits = len(table).bit_length()
+        zero, table = np.array([len(table)]), np.append(table, np.float32(0))
+    scales = arrays["scales"].reshape(-1, 1) if codec.scaled else np.ones((1, 1), np.float32)
+    return Payload(values, index, bits, scales, table=table, blank=zero[:1].reshape(1, 1))
+
+
+def kernel_weights(weight: CompressedWeight, lanes: int, integer: bool = False) -> KernelWeights | str:
+    """Packs a weight for a kernel.
+
+    Args:
+        lanes: work-items side by side that share a tile of the weight, at most.
+        integer: activations are bytes, which the kernel multiplies with bytes.
+
+    Returns:
+        What the kernel reads, or the reason why there is no kernel.
+    """
+    payload = payload_of(weight)
+    if isinstance(payload, str):
+        return payload
+    if payload.bits > 8 and payload.table is not None:
+        return f"a codebook of {len(payload.table) - 1} centroids none of which is zero"
+    outputs = weight.unpack.matrix[0]
+    layout = weight.format.layout
+    sparse = isinstance(layout, BlockSparse)
+    bh, bw = (layout.bh, layout.bw) if isinstance(layout, BlockSparse) else (0, 0)
+    if integer and (payload.bits > 8 or payload.table is not None or payload.zeros is not None or bw % 4):
+        return f"no dot product of bytes for {weight.unpack.format}"
+    chunk = chunk_of(payload.bits)
+    if payload.group % chunk:
+        return f"groups of {payload.group} columns are no whole words of {payload.bits} bits"
+    rows = min(_ROWS, bh if sparse else 1 << (outputs.bit_length() - 1))
+    unit = max(chunk, bw)
+    words = Words(
+        outputs=outputs,
+        columns=-(-payload.values.shape[1] // unit) * unit,
+        bits=payload.bits,
+        unsigned=payload.zeros is not None or payload.table is not None,
+        rows=rows,
+        lanes=min(lanes, -(-outputs // rows)),
+        bh=bh,
+        bw=bw,
+        group=payload.group,
+        scale_dtype=str(payload.scales.dtype) if payload.group else "",
+        zeros=payload.zeros is not None,
+        table=0 if payload.table is None else len(payload.table),
+    )
+    return _packed(words, payload)
+
+
+def _packed(words: Words, payload: Payload) -> KernelWeights:
+    values, blank = payload.values, payload.blank
+    missing = words.columns - values.shape[1]
+    if missing:
+        filled = np.broadcast_to(blank, (values.shape[0], missing)).astype(values.dtype)
+        values = np.concatenate([values, filled], axis=1)
+    arrays: dict[str, Array] = {"values": words.pack(values)}
+    # Fields of a word are symbols to the entropy coder where they all have one width.
+    symbols = {"values": words.planes[0] if len(words.planes) == 1 else words.bits if words.bits > 8 else 8}
+    if payload.index is not None:
+        arrays["index"], symbols["index"] = words.pack_index(payload.index), 16
+    if words.group:
+        arrays["scales"] = words.pack_scales(payload.scales, str(payload.scales.dtype))
+        symbols["scales"] = 8 * payload.scales.itemsize
+    if payload.zeros is not None:
+        arrays["zero_points"], symbols["zero_points"] = words.pack_scales(payload.zeros, "uint8"), 8
+    if payload.table is not None:
+        arrays["codebook"], symbols["codebook"] = payload.table, 32
+    factor = np.ones((), np.float32)
+    if not words.group:
+        scales = payload.scales.astype(np.float32)[:, 0]
+        factor = scales[: words.outputs] if scales.size > 1 else scales.reshape(())
+    return KernelWeights(words, arrays, symbols, factor)
+
+
+def slower(words: Words, depth: int, rows: int) -> str:
+    """Why a dense kernel is predicted to be faster for so many rows of activations; "" where it is not."""
+    return ""

@@ -1,0 +1,169 @@
+"""Layers with compressed weights, in Relax: a kernel that reads packed weights, and what follows it.
+
+What follows (scales of outputs, a conversion to half) are ordinary operators, so that fusion makes them part of the
+kernel's epilogue with bias, activation and residual. Layers that no kernel fits keep their unpacking calls.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from tvm import relax, te, tirx
+
+from tilewright.plan import PackedParameter
+from tilewright.targets.packed_weights import CompressedWeight, PackedWeights
+from tilewright.targets.schedules.cpu_ir import i64s
+from tilewright.targets.schedules.cpu_layout import constant, shape_of
+from tilewright.targets.schedules.gpu_common import GpuLimits
+from tilewright.targets.schedules.gpu_compressed import Product, compressed, padded_depth
+from tilewright.targets.schedules.gpu_kernel_weights import KernelWeights, kernel_weights, slower
+
+_ROLES = ("index", "codebook", "values", "zero_points", "scales")  # in the order of a kernel's parameters
+
+
+def prepare(
+    mod: Any, packed: Sequence[PackedParameter], limits: GpuLimits
+) -> tuple[Any, tuple[PackedParameter, ...], dict[str, str]]:
+    """Replaces layers of ``main`` by kernels that read packed weights.
+
+    Returns:
+        The module, its packed parameters, and why a weight is unpacked at load instead, by its name.
+    """
+    if not packed:
+        return mod, tuple(packed), {}
+    (main,) = (var for var in mod.functions if var.name_hint == "main")
+    weights = PackedWeights(mod[main], packed)
+    rewriter = _PackedLayers(mod, weights, limits)
+    new, kept = weights.finish(rewriter.visit_expr(mod[main]))
+    rewriter.builder_.update_func(main, new)
+    return relax.transform.DeadCodeElimination()(rewriter.builder_.get()), kept, rewriter.reasons
+
+
+@relax.expr_functor.mutator
+class _PackedLayers(relax.PyExprMutator):  # type: ignore[misc]
+    def __init__(self, mod: Any, weights: PackedWeights, limits: GpuLimits) -> None:
+        super().__init__(mod)
+        self.weights = weights
+        self.limits = limits
+        self.reasons: dict[str, str] = {}
+        self.unpacked = _used_unpacked(mod["main"])
+
+    def visit_call_(self, call: Any) -> Any:
+        needed = _weight(call) in self.unpacked
+        call = self.visit_expr_post_order(call)
+        if getattr(call.op, "name", "") == "relax.matmul" and not needed:
+            new = self._matmul(call)
+            return call if new is None else new
+        return call
+
+    # -- layers
+
+    def _matmul(self, call: Any) -> Any:
+        """A product by the transpose of a compressed matrix, or None."""
+        left, right = call.args
+        found = self._find(right)
+        if found is None or len(shape_of(left)) < 2 or 0 in shape_of(call):
+            return None
+        weight, transposed = found
+        if len(weight.unpack.shape) != 2 or (weight.unpack.perm.index(0) == 0) != transposed:
+            return None
+        *batch, depth = shape_of(left)
+        packed = self._packed(weight, math.prod(batch), self.limits.group // 4)
+        if packed is None:
+            return None
+        data = left
+        _, taps, channels = weight.unpack.split
+        if taps > 1:  # flattened [channel, position]; the matrix has positions outside
+            data = self._position_major(data, batch, channels, taps)
+        data = self._widened(data, padded_depth(packed.words, depth))
+        layer = Product(packed.words, shape_of(data), str(data.ty.dtype)).tiled(self.limits)
+        operands = [data, *self._parameters(weight, packed)]
+        result = self._emit(compressed(layer), "compressed", operands, layer.out_shape, "float32")
+        if not _is_one(packed.factor):
+            result = self.builder_.emit(relax.op.multiply(result, constant(packed.factor)))
+        return result if result.ty.dtype == call.ty.dtype else relax.op.astype(result, call.ty.dtype)
+
+    # -- parts
+
+    def _find(self, expr: Any) -> tuple[CompressedWeight, bool] | None:
+        """The compressed weight that an operand is; in half precision it was converted on the way."""
+        value = self.lookup_binding(expr) if isinstance(expr, relax.Var) else expr
+        if getattr(getattr(value, "op", None), "name", "") == "relax.astype":
+            expr = value.args[0]
+        return self.weights.find(expr, self.lookup_binding)
+
+    def _packed(self, weight: CompressedWeight, rows: int, lanes: int) -> KernelWeights | None:
+        packed = kernel_weights(weight, lanes)
+        reason = packed if isinstance(packed, str) else slower(packed.words, weight.unpack.matrix[1], rows)
+        if reason:
+            self.reasons[weight.source[weight.unpack.roles[0]].name] = reason
+            return None
+        assert isinstance(packed, KernelWeights)
+        return packed
+
+    def _parameters(self, weight: CompressedWeight, packed: KernelWeights) -> list[Any]:
+        found = []
+        for role in _ROLES:
+            if role in packed.arrays:
+                source = weight.source[role]
+                bits = packed.symbol_bits[role]
+                found.append(self.weights.add(PackedParameter(source.name, packed.arrays[role], source.storage, bits)))
+        return found
+
+    def _emit(self, function: Any, name: str, operands: list[Any], shape: Sequence[int], dtype: str) -> Any:
+        callee = self.builder_.add_func(function.without_attr("global_symbol"), name)
+        return self.builder_.emit(relax.call_tir(callee, operands, out_ty=relax.TensorType(shape, dtype)))
+
+    def _position_major(self, data: Any, batch: Sequence[int], channels: int, taps: int) -> Any:
+        """Flattened [channels, positions] as flattened [positions, channels]."""
+        emit = self.builder_.emit
+        split = emit(relax.op.reshape(data, (*batch, channels, taps)))
+        rank = len(batch) + 2
+        order = emit(relax.op.permute_dims(split, [*range(rank - 2), rank - 1, rank - 2]))
+        return emit(relax.op.reshape(order, (*batch, taps * channels)))
+
+    def _widened(self, data: Any, depth: int) -> Any:
+        """Rows padded with zeros; weights are zero there too."""
+        *batch, present = shape_of(data)
+        if present == depth:
+            return data
+        dtype = str(data.ty.dtype)
+        rows = te.placeholder(i64s(*batch, present), dtype, "rows")
+
+        def element(*at: Any) -> Any:
+            return tirx.if_then_else(at[-1] < present, rows(*at), tirx.const(0, dtype))
+
+        wide = te.compute(i64s(*batch, depth), element, name="widen")
+        return self._emit(te.create_prim_func([rows, wide]), "widen", [data], (*batch, depth), dtype)
+
+
+_LAYERS = {"relax.matmul"}
+_MOVES = {"relax.permute_dims", "relax.astype"}
+
+
+def _weight(call: Any) -> Any:
+    """The second operand of a layer, or None."""
+    return call.args[1] if getattr(call.op, "name", "") in _LAYERS else None
+
+
+def _used_unpacked(function: Any) -> set[Any]:
+    """Variables whose values something other than a layer's weight needs: these need not be stored packed as well."""
+    bindings = [binding for block in function.body.blocks for binding in block.bindings]
+    used = set(relax.analysis.free_vars(function.body.body))
+    for binding in reversed(bindings):
+        value = binding.value
+        weight = _weight(value) if isinstance(value, relax.Call) else None
+        moves = getattr(getattr(value, "op", None), "name", "") in _MOVES and binding.var not in used
+        if not moves:
+            used.update(var for var in relax.analysis.free_vars(value) if not var.same_as(weight))
+    for binding in bindings:  # what is made of them
+        if getattr(getattr(binding.value, "op", None), "name", "") in _MOVES and binding.value.args[0] in used:
+            used.add(binding.var)
+    return used
+
+
+def _is_one(factor: Any) -> bool:
+    return bool(np.all(factor == 1))

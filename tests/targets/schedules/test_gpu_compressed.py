@@ -1,0 +1,80 @@
+"""Products by compressed weights on PoCL, against NumPy in double precision."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import tilewright
+from tests.targets.gpu import needs_opencl
+from tests.targets.schedules.compressed_layers import (
+    Array,
+    activations,
+    assert_close,
+    matrix,
+    packed,
+    product,
+    product_reference,
+)
+from tilewright.formats.packed import PackedWeight
+from tilewright.runtime import Session
+
+CODECS = [
+    *("f32", "f16", "int2", "int3", "int4", "int5", "int6", "int7", "int8", "int8(per=tensor)", "int4(group=32)"),
+    *("int8(group=48)", "int4(group=32,asymmetric)", "int6(asymmetric)", "codebook(16)", "codebook(255)"),
+    "codebook(11,scaled)",
+]
+SIDES = st.sampled_from([1, 2, 4, 8, 16, 32])
+LAYOUTS = st.one_of(st.just("dense"), st.builds("block_sparse({},{})".format, SIDES, SIDES))
+
+
+def run(
+    weight: PackedWeight, lead: tuple[int, ...], residual: bool = False
+) -> tuple[Array, tuple[Array, Array], list[str]]:
+    """What PoCL computes, what is right, and the kernels of a run."""
+    artifact = tilewright.compile(product(weight, lead, residual=residual), "mali")
+    x = activations(*lead, weight.shape[1])
+    feeds = {"x": x}
+    if residual:
+        feeds["r"] = activations(*lead, weight.shape[0], seed=3)
+    with Session(artifact.to_bytes()) as session:
+        got = session.run(feeds)["y"].copy()
+    return got, product_reference(weight, x, feeds.get("r")), [launch.kernel for launch in artifact.plan.launches]
+
+
+# PoCL takes a second or more to compile one example.
+@settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(
+    codec=st.sampled_from(CODECS),
+    layout=LAYOUTS,
+    outputs=st.integers(1, 90),
+    depth=st.integers(1, 140),
+    lead=st.sampled_from([(1,), (3,), (2, 5), (64,)]),
+    density=st.sampled_from([0.01, 0.3, 1.0]),
+    residual=st.booleans(),
+)
+def test_equals_numpy(
+    codec: str, layout: str, outputs: int, depth: int, lead: tuple[int, ...], density: float, residual: bool
+) -> None:
+    needs_opencl()
+    weight = packed(matrix(outputs, depth), f"{layout} {codec}", density)
+    got, wanted, _ = run(weight, lead, residual)
+    assert_close(got, wanted)
+
+
+@pytest.mark.parametrize("spec", ["int4", "block_sparse(4,4) int8", "block_sparse(16,1) f32"])
+def test_is_one_kernel_with_its_epilogue(spec: str) -> None:
+    needs_opencl()
+    got, wanted, kernels = run(packed(matrix(64, 96), spec, 0.25), (1,), residual=True)
+    assert_close(got, wanted)
+    assert len(kernels) == 1
+    assert kernels[0].startswith("compressed")
+
+
+def test_all_zero_rows() -> None:
+    needs_opencl()
+    weights = matrix(24, 64)
+    weights[4:20] = 0
+    got, wanted, _ = run(packed(weights, "block_sparse(4,4) int4"), (2,))
+    assert_close(got, wanted)
