@@ -253,14 +253,14 @@ class _Emitter:
             result = self._accumulators(size, "float32", "scaled")
             full, rest = divmod(b.used, b.group)
             groups = [(full, b.group, i64(0))] * bool(full) + [(1, rest, i64(full))] * bool(rest)
-            statements = [*result.fill(0), tirx.AllocBuffer(acc.buffer)]
+            statements = result.fill(0)
             for count, length, first in groups:
 
                 def one(g: Any, length: int = length, first: Any = first) -> Any:
                     acc, blocks = reduction()
                     return sequence(
                         [
-                            *acc.clear(0),
+                            *acc.fill(0),
                             *blocks.run((g + first) * b.group, length),
                             *self._scale(acc, sets, size, result, block_row, g + first),
                         ]
