@@ -156,6 +156,27 @@ class Shape:
         return Window(batch, height, width, *out, *self.kernel, *self.stride, *self.dilation, 0, 0)
 
 
+def unpacked(blocks: Blocks, packed: Array) -> Array:
+    """What ``Blocks.pack`` packed, [block rows * bh, k * bw], by the description in cpu_blocks.py."""
+    b = blocks
+    flat = np.zeros((b.block_rows, b.k, b.elements), np.int64)
+    if not b.planes:
+        flat = packed
+    else:
+        base, left = 0, b.bits
+        for plane in b.planes:
+            left -= plane
+            share = 8 // plane
+            for inside in range(b.unit):
+                start = base + inside // share * b.elements
+                fields = packed[:, :, start : start + b.elements] >> (inside % share * plane) & ((1 << plane) - 1)
+                flat[:, inside :: b.unit] |= fields.astype(np.int64) << left
+            base += b.unit * b.elements * plane // 8
+        flat = np.where(flat >= 1 << (b.bits - 1), flat - (1 << b.bits), flat)
+    order = flat.reshape(b.block_rows, b.k, b.steps, b.vectors, b.height, b.width, b.word)
+    return order.transpose(0, 3, 4, 1, 2, 5, 6).reshape(b.block_rows * b.bh, b.k * b.bw)
+
+
 def artifact(cases: Sequence[Case], device: str) -> Artifact:
     """All cases in one network: inputs x0, x1, ... and outputs y0, y1, ..."""
     builder = relax.BlockBuilder()

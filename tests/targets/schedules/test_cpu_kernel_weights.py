@@ -1,0 +1,159 @@
+"""Formats into kernel order: the kernel's matrix is what the reference decoder says, to the bit; refusals say why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.targets.schedules.packed import unpacked
+from tilewright.formats.packed import expand, pack, unpack
+from tilewright.plan import PackedParameter
+from tilewright.targets import resolve
+from tilewright.targets.packed_weights import CompressedWeight, Unpack
+from tilewright.targets.schedules.cpu_dot import Dot
+from tilewright.targets.schedules.cpu_kernel_weights import KernelWeights, kernel_weights
+from tilewright.targets.schedules.cpu_tile import Core
+
+Array = npt.NDArray[Any]
+
+
+def weight(matrix: Array, spec: str, density: float | None = None, taps: int = 1) -> tuple[CompressedWeight, Array]:
+    """A compressed matrix as a target meets it, and what it decodes to."""
+    packed = pack(matrix, spec, density)
+    index, encoded = expand(packed)
+    arrays = {role: array.ravel() for role, array in {**index, **encoded.arrays}.items()}
+    split = (matrix.shape[0], taps, matrix.shape[1] // taps)
+    unpacking = Unpack("w", spec, tuple(arrays), packed.shape, packed.payload_shape, split, (0, 1, 2), matrix.shape)
+    source = {role: PackedParameter(f"w.{role}", array) for role, array in arrays.items()}
+    return CompressedWeight(unpacking, arrays, source), unpack(packed)
+
+
+def kernel(
+    found: CompressedWeight, device: str, integer: bool = True, rows: int = 1, taps: int = 1
+) -> KernelWeights | str:
+    target = resolve(device).device
+    return kernel_weights(found, integer, rows, Core.of(target), Dot.of(target), taps)
+
+
+def integers(made: KernelWeights) -> Array:
+    """The matrix as the kernel multiplies it, before scales, [outputs, columns]; columns of each tap are padded."""
+    b = made.blocks
+    values = unpacked(b, made.arrays["values"])[: b.outputs].astype(np.float64) * b.gain
+    if "index" not in made.arrays:
+        return values[:, : b.used * b.bw]
+    dense = np.zeros((b.outputs, -(-b.depth // b.bw) * b.bw))
+    for row in range(b.outputs):
+        for place, column in enumerate(made.arrays["index"][row // b.bh]):  # blocks that pad k are zero
+            dense[row, column * b.bw : (column + 1) * b.bw] += values[row, place * b.bw : (place + 1) * b.bw]
+    return dense
+
+
+def floats(made: KernelWeights) -> Array:
+    """The same with all scales. Gains are powers of two, so that float32 products round as the decoder's do."""
+    b, matrix = made.blocks, integers(made)
+    if not b.group:
+        return (matrix.T.astype(np.float32) * made.factor).T
+    assert "index" not in made.arrays, "groups of sparse weights follow the kept blocks"
+    scales = made.arrays["scales"].transpose(0, 2, 1).reshape(-1, made.arrays["scales"].shape[1])[: b.outputs]
+    spread = np.repeat(scales.astype(np.float32), b.group * b.bw, axis=1)[:, : matrix.shape[1]]
+    return matrix.astype(np.float32) * spread * made.factor
+
+
+@st.composite
+def weights(draw: st.DrawFn) -> tuple[Array, str, float | None]:
+    codec = draw(
+        st.sampled_from(["f16", *(f"int{bits}" for bits in range(2, 9)), "int8(per=tensor)", "int4(per=tensor)"])
+    )
+    sparse = draw(st.booleans())
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    matrix = rng.standard_normal((draw(st.integers(1, 50)), draw(st.integers(8, 90)))).astype(np.float32)
+    matrix[rng.random(len(matrix)) < 0.1] = 0
+    if not sparse:
+        codec = draw(
+            st.sampled_from([codec, "int4(group=32)", "int4(group=16,scale=f16)", "int8(group=16)", "int3(group=32)"])
+        )
+        return matrix, codec, None
+    block = draw(st.sampled_from(["16,4", "4,4", "8,8", "16,1", "1,16", "32,4"]))
+    return matrix, f"block_sparse({block}) {codec}", draw(st.sampled_from([0.05, 0.2, 0.4]))
+
+
+@settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(weights(), st.sampled_from(["cpu-avx2", "cpu-avx512", "cpu-vnni", "cpu-dotprod", "cpu-neon"]), st.booleans())
+def test_the_kernels_matrix_is_the_decoded_one(
+    case: tuple[Array, str, float | None], device: str, integer: bool
+) -> None:
+    matrix, spec, density = case
+    found, decoded = weight(matrix, spec, density)
+    made = kernel(found, device, integer)
+    if isinstance(made, str):
+        assert made
+        return
+    got = floats(made)
+    np.testing.assert_array_equal(got[:, : decoded.shape[1]], decoded)
+    assert not got[:, decoded.shape[1] :].any()
+    assert made.blocks.word == 1 or integer
+    if made.blocks.word == 1:
+        return
+    # Sums serve to subtract zero points: exact for integers, rounded once to float32 for groups.
+    if not made.blocks.group:
+        np.testing.assert_array_equal(made.sums, integers(made).sum(axis=1))
+        return
+    sums = got.sum(axis=1, dtype=np.float64) / made.factor
+    np.testing.assert_allclose(made.sums, sums, rtol=0, atol=1e-6 * np.abs(got / made.factor).sum(axis=1).max())
+
+
+@pytest.mark.parametrize("channels", [3, 4, 6])
+def test_taps_of_a_convolution_are_padded_apart(channels: int) -> None:
+    matrix = np.random.default_rng(0).standard_normal((20, 9 * channels)).astype(np.float32)
+    found, decoded = weight(matrix, "int8", taps=9)
+    made = kernel(found, "cpu-avx2", rows=100, taps=9)
+    assert isinstance(made, KernelWeights)
+    padded = -(-channels // 4) * 4
+    got = floats(made).reshape(20, 9, padded)
+    np.testing.assert_array_equal(got[:, :, :channels], decoded.reshape(20, 9, channels))
+    assert not got[:, :, channels:].any()
+
+
+def test_sizes_are_those_of_the_bits() -> None:
+    """Whole blocks and units: the packed weight takes what its format says, and no more."""
+    matrix = np.random.default_rng(0).standard_normal((64, 256)).astype(np.float32)
+    for spec, values in (
+        ("int8", 64 * 256),
+        ("int4", 64 * 128),
+        ("int3", 64 * 96),
+        ("block_sparse(16,4) int4", 4 * 14 * 32),
+    ):
+        found, _ = weight(matrix, spec, 0.2 if "sparse" in spec else None)
+        made = kernel(found, "cpu-vnni")
+        assert isinstance(made, KernelWeights)
+        assert made.arrays["values"].nbytes <= values + 64
+
+
+@pytest.mark.parametrize(
+    ("spec", "density", "integer", "rows", "taps", "reason"),
+    [
+        ("codebook(16)", None, True, 1, 1, "no kernel reads"),
+        ("int4(group=32,asymmetric)", None, True, 1, 1, "no kernel reads"),
+        ("vbd(5)", None, True, 1, 1, "no kernel reads"),
+        ("two_four int4", None, True, 1, 1, "no kernel reads"),
+        ("f32", None, True, 1, 1, "unpacked weights are as fast"),
+        ("int8", None, False, 100, 1, "unpacked weights are as fast"),
+        ("block_sparse(1,1) int8", 0.1, True, 1, 1, "fill no vector"),
+        ("block_sparse(4,4) int8", 1.0, False, 1, 1, "sparse slower"),
+        ("block_sparse(4,16) int8", 0.1, True, 1, 8, "do not divide"),
+        ("int4(group=32)", None, True, 1, 8, "do not fit the taps"),
+    ],
+)
+def test_refusals_say_why(spec: str, density: float | None, integer: bool, rows: int, taps: int, reason: str) -> None:
+    matrix = np.random.default_rng(0).standard_normal((32, 8 * 9)).astype(np.float32)
+    if "two_four" in spec:
+        density = 0.5
+    found, _ = weight(matrix, spec, density, taps)
+    made = kernel(found, "cpu-avx512", integer, rows, taps)
+    assert isinstance(made, str)
+    assert reason in made
