@@ -42,7 +42,7 @@ def subtract(a: Int, a_type: Affine, b: Int, b_type: Affine, out: Affine, clamp:
 
 
 def _add(a: Int, a_type: Affine, b: Int, b_type: Affine, out: Affine, clamp: tuple[int, int] | None, sign: int) -> Int:
-    spare = 20 if out.dtype == "int8" else 15
+    spare = 20 if np.dtype(out.dtype).itemsize == 1 else 15
     most = 2 * max(a_type.scale, b_type.scale)
     first = _to_common(a, a_type, most, spare)
     second = _to_common(b, b_type, most, spare)

@@ -1,0 +1,100 @@
+"""Random integer networks that use every operation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tilewright.integer.elementwise import Affine
+from tilewright.integer.network import Addition, Convolution, Map, Network, Operation, Pooling, View
+from tilewright.integer.rounding import Requantize, Rounding
+from tilewright.integer.windows import Window
+
+
+@dataclass
+class Builder:
+    """Adds operations; each method returns the index of what it makes."""
+
+    seed: int = 0
+    dtype: str = "uint8"
+    maps: list[Map] = field(default_factory=list)
+    operations: list[Operation] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.random = np.random.default_rng(self.seed)
+
+    def map(self, *shape: int, scale: float = 0.05, zero: int = 7, dtype: str = "") -> int:
+        affine = Affine(float(np.float32(scale)), zero, dtype or self.dtype)
+        self.maps.append(Map(f"m{len(self.maps)}", (shape[0], shape[1], shape[2]), affine))
+        return len(self.maps) - 1
+
+    def conv(
+        self,
+        source: int,
+        channels: int,
+        kernel: int,
+        stride: int = 1,
+        dilation: int = 1,
+        depthwise: bool = False,
+        clamp: tuple[int, int] | None = None,
+        accumulators: bool = False,
+        most: int = 127,
+    ) -> int:
+        height, width, depth = self.maps[source].shape
+        window = Window.same((height, width), (kernel,) * 2, (stride,) * 2, (dilation,) * 2)
+        shape = (channels, kernel, kernel, 1 if depthwise else depth)
+        weights = self.random.integers(-most, most + 1, shape)
+        bias = self.random.integers(-3000, 3000, channels)
+        out = (-(-height // stride), -(-width // stride), channels)
+        if accumulators:
+            target = self.map(*out, scale=1.0, zero=0, dtype="int32")
+            output = Requantize(np.array([1]), np.array([0]), Rounding.TFL, 0, -(2**31), 2**31 - 1)
+        else:
+            target = self.map(
+                *out, scale=float(self.random.uniform(0.02, 0.08)), zero=int(self.random.integers(0, 100))
+            )
+            spread = 80 * most * 0.6 * (kernel * kernel * shape[3]) ** 0.5
+            scales = self.random.uniform(20, 60, channels) / spread
+            output = Requantize.of(scales, self.maps[target].affine.zero, self.dtype, clamp=clamp)
+        label = f"conv{len(self.operations)}"
+        self.operations.append(Convolution(label, source, target, weights, bias, window, output, depthwise))
+        return target
+
+    def pool(self, source: int, kind: str, kernel: int, stride: int = 1, same: bool = False) -> int:
+        height, width, depth = self.maps[source].shape
+        window = Window((kernel,) * 2, (stride,) * 2)
+        if same:
+            window = Window.same((height, width), window.kernel, window.strides)
+        top, left, bottom, right = window.pads
+        out = [(size - kernel) // stride + 1 for size in (height + top + bottom, width + left + right)]
+        affine = self.maps[source].affine
+        target = self.map(*out, depth, scale=affine.scale, zero=affine.zero)
+        self.operations.append(Pooling(f"pool{len(self.operations)}", source, target, kind, window))
+        return target
+
+    def add(self, first: int, second: int) -> int:
+        target = self.map(*self.maps[first].shape, scale=0.09, zero=40)
+        self.operations.append(Addition(f"add{len(self.operations)}", first, second, target))
+        return target
+
+    def flatten(self, source: int) -> int:
+        affine = self.maps[source].affine
+        target = self.map(1, 1, int(np.prod(self.maps[source].shape)), scale=affine.scale, zero=affine.zero)
+        self.operations.append(View(f"view{len(self.operations)}", source, target))
+        return target
+
+    def network(self, inputs: list[int], outputs: list[int]) -> Network:
+        return Network(tuple(self.maps), tuple(inputs), tuple(outputs), tuple(self.operations))
+
+
+def residual(dtype: str = "uint8", seed: int = 0) -> Network:
+    """Every operation once: convolutions, a sum, both poolings, a view, and accumulators as a result."""
+    b = Builder(seed, dtype)
+    x = b.map(12, 11, 16)
+    y = b.conv(x, 24, 3, clamp=(3, 120))
+    z = b.conv(y, 24, 3, stride=2, depthwise=True)
+    total = b.add(z, b.conv(z, 24, 1))
+    low = b.pool(b.pool(total, "MAX", 2, 2), "AVERAGE", 3, same=True)
+    wide = b.conv(b.conv(total, 40, 3, dilation=2, most=7), 9, 5, stride=3)
+    return b.network([x], [b.conv(b.flatten(low), 10, 1, accumulators=True), wide])

@@ -1,0 +1,115 @@
+"""Our command streams on the interpreter, against the integer reference. Tolerance 0: both are integer."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from tilewright.errors import UnsupportedError
+from tilewright.integer.network import Convolution, Network, run
+from tilewright.lower.ethosu import Stream, compile_network
+from tilewright.runtime import nna
+
+from .networks import Builder, residual
+
+pytest.importorskip("ethosu.vela", reason="no Vela: pip install 'tilewright[nna]'")
+
+ACCELERATORS = ("ethos-u55-128", "ethos-u55-256", "ethos-u65-256", "ethos-u65-512")
+
+
+def execute(stream: Stream, network: Network, inputs: list[NDArray[Any]]) -> list[NDArray[Any]]:
+    arrays = [array.copy() for array in inputs]
+    arrays += [np.zeros(network.maps[index].shape, network.maps[index].dtype) for index in network.outputs]
+    regions = {2 + number: nna.Region(array.reshape(-1).view(np.uint8)) for number, array in enumerate(arrays)}
+    regions[0] = nna.Region(np.frombuffer(stream.weights, np.uint8), writable=False)
+    regions[1] = nna.Region(np.zeros(stream.scratch_bytes, np.uint8))
+    nna.run(stream.payload, regions)
+    return arrays[len(inputs) :]
+
+
+def random_inputs(network: Network, seed: int = 1) -> list[NDArray[Any]]:
+    random = np.random.default_rng(seed)
+    found = []
+    for index in network.inputs:
+        info = np.iinfo(network.maps[index].dtype)
+        found.append(random.integers(info.min, info.max + 1, network.maps[index].shape).astype(info.dtype))
+    return found
+
+
+def check(network: Network, accelerator: str) -> Stream:
+    stream = compile_network(network, accelerator)
+    inputs = random_inputs(network)
+    for want, got in zip(run(network, inputs), execute(stream, network, inputs), strict=True):
+        np.testing.assert_array_equal(got, want)
+        assert np.unique(want).size > 5
+    return stream
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+@pytest.mark.parametrize("accelerator", ACCELERATORS)
+def test_every_operation(accelerator: str, dtype: str) -> None:
+    stream = check(residual(dtype), accelerator)
+    assert sum(layer.weight_bytes + layer.scale_bytes for layer in stream.layers) == len(stream.weights)
+
+
+@given(
+    st.integers(1, 20), st.integers(1, 20), st.integers(1, 70), st.integers(1, 70), st.integers(1, 6),
+    st.integers(1, 3), st.integers(1, 2), st.booleans(), st.sampled_from(ACCELERATORS), st.integers(0, 99),
+)  # fmt: skip
+@settings(deadline=None, max_examples=40)
+def test_convolutions(
+    height: int, width: int, depth: int, channels: int, kernel: int, stride: int, dilation: int, depthwise: bool,
+    accelerator: str, seed: int,
+) -> None:  # fmt: skip
+    """Shapes, and with them block sizes and weight traversals."""
+    b = Builder(seed)
+    x = b.map(height, width, depth)
+    y = b.conv(x, depth if depthwise else channels, kernel, stride, dilation, depthwise)
+    network = b.network([x], [y])
+    inputs = random_inputs(network)
+    (want,) = run(network, inputs)
+    (got,) = execute(compile_network(network, accelerator), network, inputs)
+    np.testing.assert_array_equal(got, want)
+
+
+def test_weights_of_few_values_are_small() -> None:
+    """The codec's point: 4-bit weights take less than 8-bit ones, and zeros next to nothing."""
+
+    def bits(most: int, zeros: float) -> float:
+        b = Builder(3)
+        x = b.map(8, 8, 64)
+        b.conv(x, 64, 3, most=most)
+        layer = b.operations[0]
+        assert isinstance(layer, Convolution)
+        weights = np.where(b.random.random(layer.weights.shape) < zeros, 0, layer.weights)
+        network = dataclasses.replace(b.network([x], [1]), operations=(dataclasses.replace(layer, weights=weights),))
+        (code,) = compile_network(network, "ethos-u55-128").layers
+        return 8 * code.weight_bytes / code.plain_bytes
+
+    assert bits(127, 0) > 7.5  # near the entropy of uniform values, 7.99
+    assert bits(7, 0) < 4.2  # 3.91
+    assert bits(127, 0.9) < 1.4  # 1.27
+    assert bits(7, 0.9) < 1.0  # 0.86
+
+
+def test_maps_share_memory() -> None:
+    b = Builder(4)
+    x = y = b.map(16, 16, 16)
+    for _ in range(6):
+        y = b.conv(y, 16, 1)
+    stream = check(b.network([x], [y]), "ethos-u55-128")
+    assert stream.scratch_bytes == 2 * 16 * 16 * 16  # of five maps two live at a time
+
+
+def test_too_many_outputs_are_refused() -> None:
+    b = Builder(5)
+    x = b.map(4, 4, 8)
+    outputs = [b.conv(x, 8, 1) for _ in range(6)]
+    with pytest.raises(UnsupportedError, match="cannot take"):
+        compile_network(b.network([x], outputs), "ethos-u55-128")
