@@ -8,6 +8,7 @@ lower/unpack.py into kernels that run once, when the model is loaded.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import tvm
+import tvm_ffi
 from tvm import relax
 
 from tilewright.formats.registry import Format, parse
@@ -94,10 +96,12 @@ class PackedWeights:
 
     def __init__(self, main: Any, packed: Sequence[PackedParameter]) -> None:
         self._known = dict(zip(packed_parameters(main), packed, strict=True))
+        self._shared = _shared_parameters(main) if packed else set()
         self.added: dict[Any, PackedParameter] = {}
 
     def find(self, expr: Any, lookup: Callable[[Any], Any]) -> tuple[CompressedWeight, bool] | None:
-        """The compressed weight that an operand is, and whether it was transposed on the way; None if it is none.
+        """The compressed weight that an operand is, and whether it was transposed on the way; None if it is none, or if
+        somebody else reads it too: then it is unpacked anyway, and an artifact should not hold it twice.
 
         Args:
             lookup: what a variable is bound to.
@@ -109,7 +113,7 @@ class PackedWeights:
             transposed = axes is None or [int(axis) % 2 for axis in axes] == [1, 0]
             value = lookup(value.args[0]) if isinstance(value.args[0], relax.Var) else None
         found = None if value is None else Unpack.of(value)
-        if found is None or any(array not in self._known for array in found[1]):
+        if found is None or any(array not in self._known or array in self._shared for array in found[1]):
             return None
         unpack, variables = found
         source = {role: self._known[var] for role, var in zip(unpack.roles, variables, strict=True)}
@@ -136,3 +140,36 @@ class PackedWeights:
             attributes[NUM_INPUT] = len(inputs)
         new = relax.Function([*inputs, *kept], main.body, main.ret_ty).with_attrs(attributes)
         return new, tuple(kept.values())
+
+
+def _shared_parameters(main: Any) -> set[Any]:
+    """The packed parameters of weights that are used more than once, or are results of the network."""
+    bindings = [binding for block in main.body.blocks for binding in block.bindings]
+    uses = Counter(var for binding in bindings for var in _variables(binding.value))
+    uses.update(_variables(main.body.body))
+    transposed = {
+        binding.value.args[0]: binding.var
+        for binding in bindings
+        if getattr(getattr(binding.value, "op", None), "name", "") == "relax.permute_dims"
+    }
+    shared: set[Any] = set()
+    for binding in bindings:
+        found = Unpack.of(binding.value)
+        if found is None:
+            continue
+        last = transposed.get(binding.var, binding.var)
+        if uses[binding.var] > 1 or uses[last] > 1:
+            shared.update(found[1])
+    return shared
+
+
+def _variables(expr: Any) -> list[Any]:
+    """The variables that an expression reads, each as often as it does."""
+    found: list[Any] = []
+
+    def visit(node: Any) -> None:
+        if isinstance(node, relax.Var):
+            found.append(node)
+
+    tvm_ffi.structural_walk(expr, visit, order="pre")
+    return found
