@@ -198,7 +198,7 @@ class Blocks:
             field = (byte >> shift) & tirx.const((1 << plane) - 1, "uint32")
             value = value + field.astype("int32") * (1 << top)
             base += self.unit * self.elements * plane // 8
-        return tirx.if_then_else(value < 128, value, value - 256)
+        return (value ^ 128) - 128
 
     def decode(self, values: Any, block_row: Any, unit: Any, inside: int, step: int, vector: int) -> Any:
         """A vector of block ``inside`` of a unit: int8 of ``vector_lanes * word``, or float32 of ``vector_lanes``."""
