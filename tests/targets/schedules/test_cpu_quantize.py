@@ -1,4 +1,4 @@
-"""Kernels that quantize activations: onnxruntime's DynamicQuantizeLinear, and NumPy for staged images, byte for byte."""
+"""Kernels that quantize activations, byte for byte as onnxruntime's DynamicQuantizeLinear and NumPy do."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_dynamic_equals_onnxruntime(shape: tuple[int, ...], size: float, shift: 
 
 @pytest.mark.parametrize("level", [0, 1, 2])
 def test_halves_go_to_even_and_nothing_overflows(level: int) -> None:
-    """Multiples of half a step meet every tie; constants, zeros and the extremes of float32 are edges of the formula."""
+    """Multiples of half a step meet every tie; constants, zeros and tiny values are edges of the formula."""
     levels = levels_here()
     steps = np.arange(-255, 256, dtype=np.float32) / 2
     ties = np.concatenate([steps, [-100, 155]]).astype(np.float32)  # the scale is exactly 1
