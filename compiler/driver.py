@@ -7,7 +7,7 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnx
 import onnx_ir as ir
@@ -23,6 +23,9 @@ from tilewright.report import Report
 from tilewright.report_layers import artifact_file, uncompressed
 from tilewright.targets import resolve
 from tilewright.targets.base import Target
+
+if TYPE_CHECKING:
+    from tilewright.frontend.quantized import Offload
 
 PHASES = ("start", "normalise", "import", "prepare", "fuse", "schedule", "codegen", "plan")
 
@@ -71,8 +74,9 @@ def compile(
     if compressed is not None:
         graph = frontend.load(compressed.model)
     observe("normalise", lambda: onnx.printer.to_text(ir.to_proto(graph)))
+    parts = _offload(graph, chosen)
     with fast_tvmscript():
-        mod, packed = frontend.to_relax(graph)
+        mod, packed = frontend.to_relax(graph if parts is None else parts.model)
         observe("import", lambda: str(mod.script(show_meta=False)))
         inputs = [str(value.name) for value in graph.graph.inputs]
         outputs = [str(value.name) for value in graph.graph.outputs]
@@ -80,6 +84,17 @@ def compile(
     report = compressed.report if compressed is not None else uncompressed(graph)
     artifact = Artifact(plan, _metadata(graph, chosen, settings, report), graph=graph)
     return replace(artifact, report=report.with_file("artifact", *artifact_file(artifact, report.layers)))
+
+
+def _offload(graph: ir.Model, target: Target) -> Offload | None:
+    """What an accelerator takes of a network; None for targets that run it all themselves."""
+    accelerator = target.device.facts.get("accelerator")
+    if accelerator is None:
+        return None
+    from tilewright.frontend.quantized import offload
+    from tilewright.lower.ethosu import compile_network
+
+    return offload(graph, lambda network: compile_network(network, str(accelerator)))
 
 
 def _metadata(graph: ir.Model, target: Target, recipe: Recipe, report: Report) -> dict[str, Any]:

@@ -17,10 +17,12 @@ import tvm_ffi
 from tvm import relax, tirx
 from tvm.ir import Call
 
+from tilewright.targets.streams import is_stream
 from tilewright.targets.tir import var_name
 
 _END = "_z"  # ends a layer's name in a binding's name; Relax appends digits to make names unique
 ORIGIN = "tilewright.origin"  # attribute of a PrimFunc: one line an operator, "operator<tab>ONNX node"
+_OPAQUE = 8  # Relax's OpPatternKind: never fused
 MAX_NAMED = 4  # operators in a kernel's name; long chains stay readable
 
 
@@ -99,7 +101,10 @@ def split_kernels(mod: Any) -> Any:
         nonlocal layer
         layer = layer_of(var_name(binding.var)) or layer
         operator = re.sub(r"\d+$", "", old.name_hint)  # the digits that made the name unique
-        return builder.add_func(mod[old].with_attr(ORIGIN, f"{operator}\t{layer}"), old.name_hint)
+        function = mod[old].with_attr(ORIGIN, f"{operator}\t{layer}")
+        if is_stream(function):  # whatever analysis made of its body
+            function = function.with_attr("op_pattern", _OPAQUE)
+        return builder.add_func(function, old.name_hint)
 
     return _rewrite_main(mod, callee)
 

@@ -1,4 +1,5 @@
-// The cpu back end: machine code from the artifact, called directly.
+// The cpu back end: machine code from the artifact, called directly. And the nna back end, which is the same with
+// command streams among the kernels.
 #include <cstring>
 #include <utility>
 
@@ -6,6 +7,7 @@
 #include "checked.h"
 #include "cpu_features.h"
 #include "memory.h"
+#include "nna_api.h"
 #include "pool.h"
 #include "shared_object.h"
 #include "weights.h"
@@ -45,11 +47,13 @@ struct Step {
   void* kernel;
   const uint32_t* args;
   size_t arg_count;
+  const Image* stream = nullptr;  // instead of a kernel
 };
 
 class CpuBackend : public Backend {
  public:
-  CpuBackend(const Artifact& artifact, const Options& options, Budget* budget) : artifact_(artifact) {
+  CpuBackend(const Artifact& artifact, const Options& options, Budget* budget)
+      : artifact_(artifact), nna_(!strcmp(artifact.backend, "nna")) {
     if (!options.device.empty() && options.device != "cpu" && options.device != "0")
       fail(TW_DEVICE, "this artifact is for the cpu, not for device '%s'", options.device.c_str());
     load_kernels(options);
@@ -74,7 +78,9 @@ class CpuBackend : public Backend {
       if (!aligned(outputs[i].data)) memcpy(outputs[i].data, output_stages_[i], outputs[i].nbytes);
   }
 
-  std::string device() const override { return std::string(cpu_arch()) + " cpu"; }
+  std::string device() const override {
+    return std::string(cpu_arch()) + " cpu" + (nna_ ? " and a simulated NNA" : "");
+  }
 
   void stats(tw_stats* stats) const override { stats->threads = static_cast<uint32_t>(pool_->threads()); }
 
@@ -87,7 +93,9 @@ class CpuBackend : public Backend {
       const Step& step = steps[i];
       void* args[kMaxArgs];
       for (size_t a = 0; a < step.arg_count; ++a) args[a] = buffers_[step.args[a]];
-      if (!step.caller) {
+      if (step.stream) {
+        run(step, args, i);
+      } else if (!step.caller) {
         memmove(args[1], args[0], artifact_.buffers[step.args[0]].nbytes);
       } else if (int32_t code = step.caller(step.kernel, args)) {
         fail(TW_KERNEL, "%s failed with code %d%s", artifact_.describe(launches[i]).c_str(), code,
@@ -98,6 +106,20 @@ class CpuBackend : public Backend {
         timings[i] = {begin - start, end - begin};
         begin = end;
       }
+    }
+  }
+
+  void run(const Step& step, void* const* args, size_t launch) {
+    StreamOperand operands[kStreamOperands];
+    for (size_t a = 0; a < step.arg_count; ++a) {
+      const Buffer& buffer = artifact_.buffers[step.args[a]];
+      operands[a] = {args[a], buffer.nbytes, buffer.kind != format::kConstant && buffer.kind != format::kInput};
+    }
+    try {
+      run_stream(step.stream->data, operands, step.arg_count);
+    } catch (Error& error) {
+      error.text = artifact_.describe(artifact_.launches[launch]) + ": " + error.text;
+      throw;
     }
   }
 
@@ -114,21 +136,37 @@ class CpuBackend : public Backend {
     const char* temporary = getenv("TMPDIR");
     std::string fallback = !options.cache_dir.empty() ? options.cache_dir : temporary ? temporary : "/tmp";
     for (const Module& module : artifact_.modules) {
-      libraries_.emplace_back(pick_image(module, reject).data, fallback.c_str());
-      connect(libraries_.back());
+      streams_.push_back(nna_ ? stream_of(module) : nullptr);
+      libraries_.emplace_back();
+      if (streams_.back()) continue;
+      libraries_.back() = std::make_unique<SharedObject>(pick_image(module, reject).data, fallback.c_str());
+      connect(*libraries_.back());
     }
     steps_ = steps_of(artifact_.launches);
+  }
+
+  // A module's command stream, if it is one. The simulator runs those of every accelerator.
+  static const Image* stream_of(const Module& module) {
+    const Image& image = module.images[0];
+    if (strcmp(image.kind, "ethosu") != 0) return nullptr;
+    open_nna();
+    return &image;
   }
 
   std::vector<Step> steps_of(const std::vector<Launch>& launches) const {
     std::vector<Step> steps;
     for (const Launch& launch : launches) {
-      Step step{nullptr, nullptr, launch.args.data, launch.args.size};
+      Step step{nullptr, nullptr, launch.args.data, launch.args.size, nullptr};
       if (step.arg_count > kMaxArgs)
         fail(TW_ARTIFACT, "%s takes %zu buffers, more than %zu", artifact_.describe(launch).c_str(), step.arg_count,
              kMaxArgs);
-      if (launch.module != format::kCopy) {
-        step.kernel = libraries_[launch.module].symbol(launch.kernel);
+      if (launch.module != format::kCopy && streams_[launch.module]) {
+        step.stream = streams_[launch.module];
+        if (step.arg_count > kStreamOperands)
+          TW_BAD("%s has %zu base pointers, at most %zu", artifact_.describe(launch).c_str(), step.arg_count,
+                 kStreamOperands);
+      } else if (launch.module != format::kCopy) {
+        step.kernel = libraries_[launch.module]->symbol(launch.kernel);
         step.caller = kCallers.by_count[step.arg_count];
         if (!step.kernel)
           TW_BAD("module %s has no %s", artifact_.modules[launch.module].name, artifact_.describe(launch).c_str());
@@ -223,7 +261,9 @@ class CpuBackend : public Backend {
   static constexpr uint64_t kScratchSlack = 4096;  // for rounding each workspace up to its alignment
 
   const Artifact& artifact_;
-  std::vector<SharedObject> libraries_;
+  const bool nna_;
+  std::vector<std::unique_ptr<SharedObject>> libraries_;  // by module; null for streams
+  std::vector<const Image*> streams_;                     // by module; null for libraries
   std::vector<Step> steps_;
   Memory memory_;
   std::vector<void*> buffers_;  // by buffer index; inputs and outputs are set at each run

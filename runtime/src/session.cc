@@ -18,7 +18,7 @@ namespace {
 
 std::unique_ptr<Backend> make_backend(const Artifact& artifact, const Options& options, Budget* budget) {
   const std::string name = artifact.backend;
-  if (name == "cpu") return make_cpu_backend(artifact, options, budget);
+  if (name == "cpu" || name == "nna") return make_cpu_backend(artifact, options, budget);
   if (name == "opencl") return make_opencl_backend(artifact, options, budget);
   if (name == "cuda") return make_cuda_backend(artifact, options, budget);
   fail(TW_DEVICE, "this runtime has no back end '%.64s'", name.c_str());

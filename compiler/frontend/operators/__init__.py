@@ -12,6 +12,7 @@ from tilewright.frontend.operators import (
     elementwise,
     indexing,
     linear,
+    nna,
     normalization,
     pooling,
     quantization,
@@ -52,4 +53,6 @@ def lookup(node: ir.Node) -> Operator | None:
         return unpack.OPERATOR
     if node.domain == DOMAIN and node.op_type in quantization.OWN:
         return quantization.OWN[node.op_type]
+    if node.domain == nna.DOMAIN:
+        return nna.OWN.get(node.op_type)
     return TABLE.get(node.op_type) if node.domain in ("", "ai.onnx") else None

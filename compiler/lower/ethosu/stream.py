@@ -105,8 +105,8 @@ class _Emitter:
         coded = self.weights.add(operation, op)
         op.weights = [api.NpuAddressRange(WEIGHTS, *span) for span in coded.weights]
         op.biases = [api.NpuAddressRange(WEIGHTS, *span) for span in coded.scales]
-        sizes = (sum(length for _, length in spans) for spans in (coded.weights, coded.scales))
-        self.layers.append(LayerCode(operation.layer, *sizes, operation.weights.size))
+        weights, scales = (sum(length for _, length in spans) for spans in (coded.weights, coded.scales))
+        self.layers.append(LayerCode(operation.layer, weights, scales, operation.weights.size))
         return op
 
     def pooling(self, operation: Pooling) -> Any:

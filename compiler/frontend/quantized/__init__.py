@@ -1,0 +1,11 @@
+"""Parts of a quantized graph that compute in integers alone, handed to a compiler of their own.
+
+Files in reading order: ``values`` (quantized values and weights), ``match`` (layers as integer operations), ``parts``
+(which layers go together), ``offload`` (the graph without them).
+"""
+
+from __future__ import annotations
+
+from tilewright.frontend.quantized.offload import Compiled, Offload, offload
+
+__all__ = ["Compiled", "Offload", "offload"]
