@@ -24,6 +24,7 @@ from tilewright.targets.schedules.cpu_fallback import leaf_blocks
 from tilewright.targets.schedules.cpu_ir import i64s
 from tilewright.targets.schedules.cpu_kernel_weights import KernelWeights, kernel_weights
 from tilewright.targets.schedules.cpu_layout import TO_CHANNELS_LAST, constant, shape_of
+from tilewright.targets.schedules.cpu_planar import Planar, gather_rows, planar, staged_shape, suits
 from tilewright.targets.schedules.cpu_quantize import Stage, stage_image
 from tilewright.targets.schedules.cpu_spatial import Window
 from tilewright.targets.schedules.cpu_tile import Core
@@ -74,6 +75,8 @@ class PackedLayers:
         data = quantized.data if quantized is not None else left
         if taps > 1:  # flattened [channel, position]; the matrix has positions outside
             data = _position_major(rewriter, data, batch, channels, taps)
+        if suits(packed.blocks, math.prod(batch)):
+            return self._planar(rewriter, data, weight, packed, quantized)
         data = _widened(rewriter, data, packed.blocks.bw)
         layer = Compressed(packed.blocks, shape_of(data), None, 1, self._offset(packed)).tiled(self.core)
         return self._finish(rewriter, layer, data, weight, packed, quantized)
@@ -172,6 +175,30 @@ class PackedLayers:
             zero_point = _folded(rewriter, relax.op.add, zero_point, relax.const(shift, "int32"))
         return Quantized(integers, _scalar(rewriter, scale, "float32"), zero_point)
 
+    def _planar(
+        self,
+        rewriter: Any,
+        data: Any,
+        weight: CompressedWeight,
+        packed: KernelWeights,
+        quantized: Quantized | None,
+    ) -> Any:
+        """A product for many rows."""
+        *batch, depth = shape_of(data)
+        emit, blocks = rewriter.builder_.emit, packed.blocks
+        layer = Planar(blocks, tuple(batch), *staged_shape(batch, depth, blocks), self._offset(packed))
+        flat = data if len(batch) == 1 else emit(relax.op.reshape(data, (layer.rows, depth)))
+        stage = rewriter.builder_.add_func(gather_rows(layer.rows, depth, layer), "gather_rows")
+        staged_type = relax.TensorType(layer.data_shape, layer.data_dtype)
+        operands = {
+            "data": emit(relax.call_tir(stage, [flat], out_ty=staged_type)),
+            **self._operands_of(weight, packed),
+        }
+        function = rewriter.builder_.add_func(planar(layer), "planar")
+        out_type = relax.TensorType(layer.out_shape, layer.out_dtype)
+        result = emit(relax.call_tir(function, list(operands.values()), out_ty=out_type))
+        return self._scaled(rewriter, result, packed, quantized)
+
     def _few_channels(self, rewriter: Any, data: Any, shape: Sequence[int]) -> Any:
         """The float NCHW image that an NHWC image of up to four channels is quantized from, or None."""
         moved: Any = rewriter.lookup_binding(data) if isinstance(data, relax.Var) else None
@@ -203,30 +230,36 @@ class PackedLayers:
         packed: KernelWeights,
         quantized: Quantized | None,
     ) -> Any:
-        operands = [data]
-        if "index" in packed.arrays:
-            operands.append(self._parameter(weight, "index", packed.arrays["index"], 16))
+        operands = {"data": data, **self._operands_of(weight, packed)}
         if layer.window is not None:
-            operands.append(constant(np.array(offsets(layer), np.int32)))
-        bits = packed.blocks.bits
-        symbol = bits if len(packed.blocks.planes) == 1 else 8 * packed.arrays["values"].itemsize
-        operands.append(self._parameter(weight, "values", packed.arrays["values"], symbol))
-        if "scales" in packed.arrays:
-            scales = packed.arrays["scales"]
-            operands.append(self._parameter(weight, "scales", scales, 8 * scales.itemsize))
-        out_type = relax.TensorType(layer.out_shape, layer.out_dtype)
+            operands["table"] = constant(np.array(offsets(layer), np.int32))
+        order = [operands[role] for role in ("data", "index", "table", "values", "scales") if role in operands]
         function = rewriter.builder_.add_func(compressed(layer), "compressed")
-        result = rewriter.builder_.emit(relax.call_tir(function, operands, out_ty=out_type))
-        if quantized is None:
-            return result if _is_one(packed.factor) else relax.op.multiply(result, constant(packed.factor))
-        return self._dequantized(rewriter, layer, result, packed, quantized)
+        out_type = relax.TensorType(layer.out_shape, layer.out_dtype)
+        result = rewriter.builder_.emit(relax.call_tir(function, order, out_ty=out_type))
+        return self._scaled(rewriter, result, packed, quantized)
 
-    def _dequantized(
-        self, rewriter: Any, layer: Compressed, result: Any, packed: KernelWeights, quantized: Quantized
-    ) -> Any:
+    def _operands_of(self, weight: CompressedWeight, packed: KernelWeights) -> dict[str, Any]:
+        """Parameters for a weight's arrays, by role, index first."""
+        found = {}
+        for role in ("index", "values", "scales"):
+            if role in packed.arrays:
+                array = packed.arrays[role]
+                whole = role == "values" and len(packed.blocks.planes) == 1
+                bits = packed.blocks.bits if whole else 8 * array.itemsize
+                found[role] = self._parameter(weight, role, array, bits)
+        return found
+
+    def _scaled(self, rewriter: Any, result: Any, packed: KernelWeights, quantized: Quantized | None) -> Any:
+        """A kernel's result as the layer's."""
+        if quantized is not None:
+            return self._dequantized(rewriter, result, packed, quantized)
+        return result if _is_one(packed.factor) else relax.op.multiply(result, constant(packed.factor))
+
+    def _dequantized(self, rewriter: Any, result: Any, packed: KernelWeights, quantized: Quantized) -> Any:
         """(result - zero_point * sums) * factor * scale."""
         emit = rewriter.builder_.emit
-        zero = _folded(rewriter, relax.op.subtract, quantized.zero_point, relax.const(layer.offset, "int32"))
+        zero = _folded(rewriter, relax.op.subtract, quantized.zero_point, relax.const(self._offset(packed), "int32"))
         if not packed.blocks.group:
             correction = _folded(rewriter, relax.op.multiply, constant(packed.sums.astype(np.int32)), zero)
             exact = emit(relax.op.subtract(result, correction))
@@ -278,8 +311,8 @@ def _emit_te(rewriter: Any, name: str, shape: Sequence[int], dtype: str, element
     places = [te.placeholder(i64s(*shape_of(x)), str(x.ty.dtype), f"p{n}") for n, x in enumerate(inputs)]
     result = te.compute(i64s(*shape), lambda *at: element(places, at), name=name)
     function = te.create_prim_func([*places, result]).without_attr("global_symbol")
-    if name == "pad":
-        function = function.with_attr("op_pattern", _OPAQUE)  # a transposition in it would not be one of whole rows
+    if name in ("pad", "widen"):
+        function = function.with_attr("op_pattern", _OPAQUE)  # not part of the kernel in front: the shape differs
     function = rewriter.builder_.add_func(function, name)
     return rewriter.builder_.emit(relax.call_tir(function, list(inputs), out_ty=relax.TensorType(shape, dtype)))
 
@@ -302,10 +335,17 @@ def _position_major(rewriter: Any, data: Any, batch: Sequence[int], channels: in
     return emit(relax.op.reshape(emit(relax.op.permute_dims(split, order)), (*batch, taps * channels)))
 
 
+_PAGE, _LINE = 4096, 64  # bytes; lines that lie whole pages apart share a set of the first-level cache
+_WAYS = 8  # rows that such a set surely holds
+
+
 def _widened(rewriter: Any, data: Any, width: int) -> Any:
-    """Rows padded to a multiple of a block's width; weights are zero there."""
+    """Rows padded to a multiple of a block's width, where weights are zero; many rows also away from one cache set."""
     *batch, depth = shape_of(data)
     padded = -(-depth // width) * width
+    itemsize = np.dtype(str(data.ty.dtype)).itemsize
+    if math.prod(batch) > _WAYS and padded * itemsize % _PAGE == 0:
+        padded += -(-_LINE // (itemsize * width)) * width
     if padded == depth:
         return data
     dtype = str(data.ty.dtype)

@@ -11,6 +11,7 @@ from tilewright.targets.schedules.cpu_conv import conv2d_rule
 from tilewright.targets.schedules.cpu_fallback import fallback
 from tilewright.targets.schedules.cpu_math import expand_math
 from tilewright.targets.schedules.cpu_matmul import matmul_rule
+from tilewright.targets.schedules.cpu_planar import planar_rule
 from tilewright.targets.schedules.cpu_quantize import quantize_rule
 from tilewright.targets.schedules.cpu_transpose import transpose_rule
 from tilewright.targets.schedules.cpu_window import window_rule
@@ -22,6 +23,7 @@ RULES: tuple[Rule, ...] = (
     window_rule,
     matmul_rule,
     compressed_rule,
+    planar_rule,
     quantize_rule,
     transpose_rule,
     fallback,

@@ -7,7 +7,7 @@ through the rest of the expression along the result's last axis.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,6 +92,24 @@ def _only_indexes(statement: Any, pair: Sequence[Any]) -> bool:
 
     tvm_ffi.structural_walk(statement.value, visit, order="pre")
     return counts[0] == counts[1]
+
+
+def exchange(vectors: Sequence[Any], bind: Callable[[Any], Any]) -> list[Any]:
+    """As many vectors as they have lanes, transposed.
+
+    Args:
+        bind: gives an expression a name, so that it is computed once.
+    """
+    n, result = len(vectors), list(vectors)
+    half = 1
+    while half < n:
+        low = [lane if not lane & half else n + lane - half for lane in range(n)]
+        high = [lane + half if not lane & half else n + lane for lane in range(n)]
+        for i in (i for i in range(n) if not i & half):
+            a, b = result[i], result[i + half]
+            result[i], result[i + half] = (bind(tirx.Shuffle([a, b], order)) for order in (low, high))
+        half *= 2
+    return result
 
 
 def _loads(value: Any) -> list[Any]:
@@ -215,14 +233,7 @@ class _Transpose:
             indices = self._indices(position, row, column + lane)
             at = [substitute(index, list(zip(self.axes, indices, strict=True))) for index in self.load.indices]
             vectors.append(bind(tirx.BufferLoad(source, [*at[:-1], ramp(at[-1], n)])))
-        half = 1
-        while half < n:
-            for i in (i for i in range(n) if not i & half):
-                a, b = vectors[i], vectors[i + half]
-                low = [lane if not lane & half else n + lane - half for lane in range(n)]
-                high = [lane + half if not lane & half else n + lane for lane in range(n)]
-                vectors[i], vectors[i + half] = (bind(tirx.Shuffle([a, b], order)) for order in (low, high))
-            half *= 2
+        vectors = exchange(vectors, bind)
         statements += [tirx.BufferStore(tile.buffer, vector, [ramp(i64(i * n), n)]) for i, vector in enumerate(vectors)]
         for i in range(n):
 

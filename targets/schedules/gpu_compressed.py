@@ -11,7 +11,6 @@ epilogue.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -20,11 +19,12 @@ from tvm import te, tirx
 from tilewright.targets.schedules.cpu_fused import Fused, mark, take_apart
 from tilewright.targets.schedules.cpu_ir import RegisterTile, broadcast, i64, i64s, loop, sequence, unflatten
 from tilewright.targets.schedules.gpu_common import GpuLimits, require
-from tilewright.targets.schedules.gpu_ir import bound, guarded, launch, ramp
-from tilewright.targets.schedules.gpu_words import Words, vector
+from tilewright.targets.schedules.gpu_ir import between, bound, guarded, launch, ramp
+from tilewright.targets.schedules.gpu_words import STEP, Words, vector
 
 TEMPLATE = "gpu_compressed"
 _BUSY = 4096  # work-items that keep a small GPU busy
+_ACCUMULATORS = 16  # registers that chains may take
 _FOUR = 4
 
 
@@ -53,10 +53,23 @@ class Product:
         return (*self.shape[:-1], self.words.outputs)
 
     @property
+    def chains(self) -> int:
+        """Sums of a row that are independent of each other, to hide the latency of additions."""
+        return max(1, min(_FOUR, _ACCUMULATORS // (self.tile * self.words.rows)))
+
+    @property
+    def unrolled(self) -> int:
+        """Chunks that come without a loop around them: as many as 32 columns have, of whole groups."""
+        w = self.words
+        length = w.group // w.chunk if w.group else w.chunks
+        fitting = (u for u in (4, 2) if w.chunk * u <= STEP and w.chunks % u == 0 and length % u == 0)
+        return next(fitting, 1)
+
+    @property
     def spans(self) -> tuple[int, int]:
         """How many pieces the reduction has, and chunks of one: whole groups where there are groups."""
         w = self.words
-        length = w.group // w.chunk if w.group else 1
+        length = w.group // w.chunk if w.group else self.unrolled
         return -(-w.chunks // length), length
 
     def tiled(self, limits: GpuLimits) -> Product:
@@ -68,13 +81,13 @@ class Product:
         items = w.tiles * w.lanes * -(-self.rows // tile)
         while items * splits < _BUSY and 2 * splits * w.lanes <= limits.threads:
             splits *= 2
-        return replace(self, tile=tile, splits=min(splits, self.spans[0]))
+        share = -(-self.spans[0] // splits)
+        return replace(self, tile=tile, splits=-(-self.spans[0] // share))
 
 
 def padded_depth(words: Words, depth: int) -> int:
-    """Columns that activations of so many need: whole blocks, or for dense weights whole chunks."""
-    unit = words.bw or words.chunk
-    return -(-depth // unit) * unit
+    """Columns that activations of so many need: whole blocks, or for dense weights what these were padded to."""
+    return -(-depth // words.bw) * words.bw if words.bw else words.columns
 
 
 def compressed(layer: Product) -> Any:
@@ -237,41 +250,52 @@ class _Emitter:
         layer, w = self.layer, self.layer.words
         self.weights = Decoder(w, self.buffers, tile, lane)
         self.row = row_tile * layer.tile
-        self.acc = RegisterTile.make(layer.tile, 1, w.rows)
+        self.acc = RegisterTile.make(layer.tile, layer.chains, w.rows)
         self.x = tirx.decl_buffer(i64s(layer.tile * _FOUR), "float32", name="x", scope="local")
-        total = RegisterTile.make(layer.tile, 1, w.rows, name="total") if w.group else self.acc
+        total = RegisterTile.make(layer.tile, 1, w.rows, name="total")
         spans, length = layer.spans
-        count = i64(spans // layer.splits)
+        share = -(-spans // layer.splits)
+        count: Any = i64(share)
         if spans % layer.splits:
-            count = tirx.floordiv(i64(spans + layer.splits - 1) - split, layer.splits)
+            count = tirx.min(count, spans - split * share)
 
-        def span(i: Any) -> Any:
-            number = i * layer.splits + split
+        def span(number: Any) -> Any:
+            unrolled = layer.unrolled
             if not w.group:
-                return sequence(self._chunk(number))
-            chunks: Any = length
+                return self._chunks(number * unrolled)
+            several: Any = length // unrolled
             if w.chunks % length:
-                chunks = tirx.min(i64(length), w.chunks - number * length)
+                several = tirx.min(i64(several), w.chunks // unrolled - number * several)
             statements = [*self.acc.fill(0), *self.weights.open_group(number)]
-            statements.append(loop(chunks, lambda t: sequence(self._chunk(number * length + t)), name="chunk"))
-            return sequence([*statements, *self._scaled(total, number)])
+            step = loop(several, lambda t: self._chunks(number * length + t * unrolled), name="chunk")
+            return sequence([*statements, step, *self._scaled(total, number)])
 
         statements = [tirx.AllocBuffer(self.x), *total.fill(0)]
         if not w.group:
-            statements += self.weights.open_group(i64(0))
-        statements.append(loop(count, span, name="span"))
+            statements += [*self.acc.fill(0), *self.weights.open_group(i64(0))]
+        statements.append(between(split * share, count, span, name="span"))
+        if not w.group:
+            statements += [total.combine(row, 0, lambda _, row=row: self._summed(row)) for row in range(layer.tile)]  # type: ignore[misc]
         store = self._store if layer.splits == 1 else self._store_shared
         return sequence([*statements, *store(total, tile, lane, split)])
 
     def _scaled(self, total: RegisterTile, group: Any) -> list[Any]:
         scale, statement = bound(total.vector_type, "scale", self.weights.scale(group))
         sums = [
-            total.combine(row, 0, lambda old, row=row: old + self.acc.load(row, 0) * scale)  # type: ignore[misc]
+            total.combine(row, 0, lambda old, row=row: old + self._summed(row) * scale)  # type: ignore[misc]
             for row in range(self.layer.tile)
         ]
         return [statement, *sums]
 
+    def _summed(self, row: int) -> Any:
+        """What the chains of a row came to."""
+        first, *others = (self.acc.load(row, chain) for chain in range(self.layer.chains))
+        return sum(others, first)
+
     # -- one chunk of columns
+
+    def _chunks(self, first: Any) -> Any:
+        return sequence([s for number in range(self.layer.unrolled) for s in self._chunk(first + number)])
 
     def _chunk(self, chunk: Any) -> list[Any]:
         w = self.layer.words
@@ -294,7 +318,8 @@ class _Emitter:
                 statements += before
                 for row in range(self.layer.tile):
                     x = broadcast(tirx.BufferLoad(self.x, [i64(row * _FOUR + column - four)]), w.rows)
-                    statements.append(self.acc.combine(row, 0, lambda old, x=x, weight=weight: old + x * weight))  # type: ignore[misc]
+                    chain = column % self.layer.chains
+                    statements.append(self.acc.combine(row, chain, lambda old, x=x, weight=weight: old + x * weight))  # type: ignore[misc]
         return statements
 
     def _block(self, chunk: Any, column: int) -> Any:

@@ -24,6 +24,13 @@ def launch(sizes: Sequence[tuple[str, int]], body: Callable[..., Any]) -> Any:
     return result
 
 
+def between(first: Any, count: Any, body: Callable[[Any], Any], name: str) -> Any:
+    """``for name in range(first, first + count): body(name)``, written so that a compiler for CPUs sees that work-items
+    have ranges of their own: PoCL runs a loop that they share in lock step, with all variables in memory."""
+    var = tirx.Var(name, "int64")
+    return tirx.For(var, first, count, tirx.ForKind.SERIAL, body(var))
+
+
 def guarded(conditions: Sequence[Any], statement: Any) -> Any:
     """The statement where all conditions hold; none is as good as true."""
     if not conditions:

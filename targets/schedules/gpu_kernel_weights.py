@@ -18,10 +18,11 @@ from tilewright.formats.codecs.integer import Integer
 from tilewright.formats.layouts.block_sparse import BlockSparse
 from tilewright.formats.layouts.dense import Dense
 from tilewright.targets.packed_weights import CompressedWeight
-from tilewright.targets.schedules.gpu_words import Words, chunk_of
+from tilewright.targets.schedules.gpu_words import STEP, Words, chunk_of
 
 Array = npt.NDArray[Any]
 
+_PADDING = 1.05  # what padding may cost
 _ROWS = 4  # most outputs of a work-item: a vector
 
 
@@ -129,10 +130,9 @@ def kernel_weights(weight: CompressedWeight, lanes: int, integer: bool = False) 
     if payload.group % chunk:
         return f"groups of {payload.group} columns are no whole words of {payload.bits} bits"
     rows = min(_ROWS, bh if sparse else 1 << (outputs.bit_length() - 1))
-    unit = max(chunk, bw)
     words = Words(
         outputs=outputs,
-        columns=-(-payload.values.shape[1] // unit) * unit,
+        columns=padded(payload.values.shape[1], payload.bits, bw),
         bits=payload.bits,
         unsigned=payload.zeros is not None or payload.table is not None,
         rows=rows,
@@ -145,6 +145,27 @@ def kernel_weights(weight: CompressedWeight, lanes: int, integer: bool = False) 
         table=0 if payload.table is None else len(payload.table),
     )
     return _packed(words, payload)
+
+
+def padded(columns: int, bits: int, bw: int = 1) -> int:
+    """Columns as whole chunks and blocks; as whole steps of a kernel's loop where that costs little."""
+    chunk = chunk_of(bits)
+    unit = max(chunk, bw)
+    least = -(-columns // unit) * unit
+    step = max(unit, min(4 * chunk, STEP))
+    most = -(-columns // step) * step
+    return most if most <= least * _PADDING else least
+
+
+def float_weights(matrix: Array, lanes: int) -> KernelWeights:
+    """Packs a matrix [outputs, depth] of float32 or float16 that nobody compressed."""
+    outputs, depth = matrix.shape
+    rows = min(_ROWS, 1 << (outputs.bit_length() - 1))
+    bits = 8 * matrix.itemsize
+    return _packed(
+        Words(outputs, padded(depth, bits), bits, False, rows, min(lanes, -(-outputs // rows))),
+        Payload(matrix, None, bits),
+    )
 
 
 def _packed(words: Words, payload: Payload) -> KernelWeights:

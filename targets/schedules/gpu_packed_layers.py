@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from tvm import relax, te, tirx
+from tvm.ir import GenericConst
 
 from tilewright.plan import PackedParameter
 from tilewright.targets.packed_weights import CompressedWeight, PackedWeights
@@ -19,8 +20,10 @@ from tilewright.targets.schedules.cpu_ir import i64s
 from tilewright.targets.schedules.cpu_layout import constant, shape_of
 from tilewright.targets.schedules.gpu_common import GpuLimits
 from tilewright.targets.schedules.gpu_compressed import Product, compressed, padded_depth
-from tilewright.targets.schedules.gpu_kernel_weights import KernelWeights, kernel_weights, slower
+from tilewright.targets.schedules.gpu_kernel_weights import KernelWeights, float_weights, kernel_weights, slower
 
+_FEW_ROWS = 64  # of activations: more make a tile of gpu_tile worth its while
+_LANES = 4  # work-items side by side: with vectors of four words they load lines of 64 bytes
 _ROLES = ("index", "codebook", "values", "zero_points", "scales")  # in the order of a kernel's parameters
 
 
@@ -32,8 +35,6 @@ def prepare(
     Returns:
         The module, its packed parameters, and why a weight is unpacked at load instead, by its name.
     """
-    if not packed:
-        return mod, tuple(packed), {}
     (main,) = (var for var in mod.functions if var.name_hint == "main")
     weights = PackedWeights(mod[main], packed)
     rewriter = _PackedLayers(mod, weights, limits)
@@ -62,26 +63,40 @@ class _PackedLayers(relax.PyExprMutator):  # type: ignore[misc]
     # -- layers
 
     def _matmul(self, call: Any) -> Any:
-        """A product by the transpose of a compressed matrix, or None."""
+        """A product by the transpose of a compressed matrix, or by a constant one; None where there is no kernel."""
         left, right = call.args
+        if len(shape_of(left)) < 2 or 0 in shape_of(call):
+            return None
+        if isinstance(right, GenericConst):
+            return self._constant_product(call, left, right.value.numpy())
         found = self._find(right)
-        if found is None or len(shape_of(left)) < 2 or 0 in shape_of(call):
+        if found is None:
             return None
         weight, transposed = found
         if len(weight.unpack.shape) != 2 or (weight.unpack.perm.index(0) == 0) != transposed:
             return None
-        *batch, depth = shape_of(left)
-        packed = self._packed(weight, math.prod(batch), self.limits.group // 4)
+        *batch, _ = shape_of(left)
+        packed = self._packed(weight, math.prod(batch), _LANES)
         if packed is None:
             return None
         data = left
         _, taps, channels = weight.unpack.split
         if taps > 1:  # flattened [channel, position]; the matrix has positions outside
             data = self._position_major(data, batch, channels, taps)
-        data = self._widened(data, padded_depth(packed.words, depth))
+        return self._product(call, data, packed, self._parameters(weight, packed))
+
+    def _constant_product(self, call: Any, data: Any, matrix: Any) -> Any:
+        """A product of a few rows by a constant that nobody compressed."""
+        few = math.prod(shape_of(data)[:-1]) <= _FEW_ROWS
+        if matrix.ndim != 2 or not few or str(matrix.dtype) not in ("float32", "float16"):
+            return None
+        packed = float_weights(matrix.T, _LANES)
+        return self._product(call, data, packed, [constant(packed.arrays["values"])])
+
+    def _product(self, call: Any, data: Any, packed: KernelWeights, weights: list[Any]) -> Any:
+        data = self._widened(data, padded_depth(packed.words, shape_of(data)[-1]))
         layer = Product(packed.words, shape_of(data), str(data.ty.dtype)).tiled(self.limits)
-        operands = [data, *self._parameters(weight, packed)]
-        result = self._emit(compressed(layer), "compressed", operands, layer.out_shape, "float32")
+        result = self._emit(compressed(layer), "compressed", [data, *weights], layer.out_shape, "float32")
         if not _is_one(packed.factor):
             result = self.builder_.emit(relax.op.multiply(result, constant(packed.factor)))
         return result if result.ty.dtype == call.ty.dtype else relax.op.astype(result, call.ty.dtype)

@@ -31,6 +31,7 @@ from tilewright.targets.schedules.gpu_ir import ramp
 Array = npt.NDArray[Any]
 
 _PLANES = {8: (8,), 7: (4, 2, 1), 6: (4, 2), 5: (4, 1), 4: (4,), 3: (2, 1), 2: (2,), 1: (1,)}
+STEP = 32  # columns at most that kernels take without a loop
 _FLOAT_CHUNK = 4  # columns that are loaded together
 
 
