@@ -16,6 +16,7 @@ from tvm.ir import GenericConst
 
 from tilewright.targets.schedules.cpu_fallback import is_spatial, leaf_blocks
 from tilewright.targets.schedules.cpu_ir import i64, substitute
+from tilewright.targets.static import TEMPLATE
 from tilewright.targets.tir import var_name
 
 TO_CHANNELS_FIRST = (0, 3, 1, 2)
@@ -95,6 +96,8 @@ class _SinkTransposes(relax.PyExprMutator):  # type: ignore[misc]
             known = self._known(call.args[0])
             return call if known is None else constant(known.reshape(shape_of(call)))
         if name == "relax.call_tir":
+            if TEMPLATE in (self.mod[call.args[0]].attrs or {}):
+                return call
             sunk = self._sink(call)
             return self._fusible(call) if sunk is None else sunk
         if name.removeprefix("relax.") in _ELEMENTWISE.split():

@@ -24,7 +24,8 @@ from tilewright.targets.schedules.cpu_fallback import leaf_blocks
 from tilewright.targets.schedules.cpu_ir import i64s
 from tilewright.targets.schedules.cpu_kernel_weights import KernelWeights, kernel_weights
 from tilewright.targets.schedules.cpu_layout import TO_CHANNELS_LAST, constant, shape_of
-from tilewright.targets.schedules.cpu_planar import Planar, gather_rows, planar, staged_shape, suits
+from tilewright.targets.schedules.cpu_planar import Planar, gather_rows, planar, staged_rows, suits
+from tilewright.targets.schedules.cpu_planar import offsets as plane_offsets
 from tilewright.targets.schedules.cpu_quantize import Stage, stage_image
 from tilewright.targets.schedules.cpu_spatial import Window
 from tilewright.targets.schedules.cpu_tile import Core
@@ -86,13 +87,8 @@ class PackedLayers:
         found = self.weights.find(weight_expr, rewriter.lookup_binding)
         if found is None or groups != 1:
             return None
-        weight, _ = found
-        taps = window.kernel_height * window.kernel_width
-        split, perm = weight.unpack.split, weight.unpack.perm
-        if len(weight.unpack.shape) != 4 or split[1] != taps or perm.index(0) != 0 or (taps > 1 and perm != (0, 2, 1)):
-            return None
-        pixels = window.batch * window.out_height * window.out_width
-        packed = self._kernel_weights(rewriter, weight, data, pixels, taps)
+        weight, taps = found[0], window.kernel_height * window.kernel_width
+        packed = self._conv_weights(rewriter, weight, data, window, taps)
         if packed is None:
             return None
         quantized = self._quantized(rewriter, data) if packed.blocks.word == 4 else None
@@ -100,11 +96,42 @@ class PackedLayers:
         shape, inner = _image_with_padding(window, shape_of(data), packed.blocks.bw)
         image = None if quantized is None else self._few_channels(rewriter, data, shape)
         if image is not None and quantized is not None:
-            staged = _staged(rewriter, image, window, shape, quantized)
+            planes = _staged(rewriter, image, window, shape, quantized)
+            staged = rewriter.builder_.emit(relax.op.reshape(planes, shape))
         elif shape != shape_of(data):
             staged = _padded(rewriter, staged, window, shape, quantized)
         layer = Compressed(packed.blocks, shape_of(staged), inner, 1, self._offset(packed)).tiled(self.core)
         return self._finish(rewriter, layer, staged, weight, packed, quantized)
+
+    def planes(self, rewriter: Any, data: Any, weight_expr: Any, window: Window, groups: int) -> Any:
+        """A convolution of one NCHW image by planes; None where that has no kernel."""
+        found = self.weights.find(weight_expr, rewriter.lookup_binding)
+        if found is None or groups != 1 or window.batch != 1 or (window.stride_h, window.stride_w) != (1, 1):
+            return None
+        weight, taps = found[0], window.kernel_height * window.kernel_width
+        channels = shape_of(data)[1]
+        packed = self._conv_weights(rewriter, weight, data, window, taps)
+        if packed is None or not suits(packed.blocks, window.out_width) or channels % packed.blocks.bw:
+            return None
+        quantized = self._quantized(rewriter, data) if packed.blocks.word == 4 else None
+        (_, height, width, _), inner = _image_with_padding(window, (1, *shape_of(data)[2:], channels), packed.blocks.bw)
+        if quantized is not None:
+            operands = self._operands(rewriter, data, DEQUANTIZE)
+            source = None if operands is None else self._operands(rewriter, operands[0], QUANTIZE)
+            if source is None:
+                return None
+            staged = _staged(rewriter, source[0], window, (1, height, width, channels), quantized)
+        else:
+            staged = _padded_planes(rewriter, data, window, (1, channels, height, width))
+        layer = Planar(packed.blocks, shape_of(staged), (), inner, self._offset(packed))
+        order = {"data": staged, **self._operands_of(weight, packed)}
+        order["table"] = constant(np.array(plane_offsets(layer), np.int32))
+        function = rewriter.builder_.add_func(planar(layer), "planar")
+        out_type = relax.TensorType(layer.out_shape, layer.out_dtype)
+        roles = ("data", "index", "table", "values")
+        result = rewriter.builder_.emit(relax.call_tir(function, [order[role] for role in roles], out_ty=out_type))
+        along = replace(packed, factor=_along_channels(packed.factor), sums=_along_channels(packed.sums))
+        return self._scaled(rewriter, result, along, quantized)
 
     def depthwise(self, rewriter: Any, data: Any, weight: Any, window: Window, channels: int) -> Any:
         """A depthwise convolution of bytes by float weights in its template's order; None for other activations."""
@@ -186,7 +213,7 @@ class PackedLayers:
         """A product for many rows."""
         *batch, depth = shape_of(data)
         emit, blocks = rewriter.builder_.emit, packed.blocks
-        layer = Planar(blocks, tuple(batch), *staged_shape(batch, depth, blocks), self._offset(packed))
+        layer = Planar(blocks, staged_rows(math.prod(batch), depth, blocks), tuple(batch), None, self._offset(packed))
         flat = data if len(batch) == 1 else emit(relax.op.reshape(data, (layer.rows, depth)))
         stage = rewriter.builder_.add_func(gather_rows(layer.rows, depth, layer), "gather_rows")
         staged_type = relax.TensorType(layer.data_shape, layer.data_dtype)
@@ -198,6 +225,16 @@ class PackedLayers:
         out_type = relax.TensorType(layer.out_shape, layer.out_dtype)
         result = emit(relax.call_tir(function, list(operands.values()), out_ty=out_type))
         return self._scaled(rewriter, result, packed, quantized)
+
+    def _conv_weights(
+        self, rewriter: Any, weight: CompressedWeight, data: Any, window: Window, taps: int
+    ) -> KernelWeights | None:
+        """A convolution's weights, whose matrix has taps outside of channels."""
+        split, perm = weight.unpack.split, weight.unpack.perm
+        if len(weight.unpack.shape) != 4 or split[1] != taps or perm.index(0) != 0 or (taps > 1 and perm != (0, 2, 1)):
+            return None
+        pixels = window.batch * window.out_height * window.out_width
+        return self._kernel_weights(rewriter, weight, data, pixels, taps)
 
     def _few_channels(self, rewriter: Any, data: Any, shape: Sequence[int]) -> Any:
         """The float NCHW image that an NHWC image of up to four channels is quantized from, or None."""
@@ -274,6 +311,11 @@ class PackedLayers:
     def _parameter(self, weight: CompressedWeight, role: str, array: Any, symbol_bits: int) -> Any:
         source = weight.source[role]
         return self.weights.add(PackedParameter(source.name, array, source.storage, symbol_bits))
+
+
+def _along_channels(values: Any) -> Any:
+    """One value an output, for NCHW."""
+    return values if values.ndim == 0 else values.reshape(1, -1, 1, 1)
 
 
 def _is_one(factor: Any) -> bool:
@@ -377,7 +419,8 @@ def _staged(rewriter: Any, image: Any, window: Window, shape: Sequence[int], qua
     stage = Stage(batch, channels, height, width, window.pad_top, window.pad_left, shape[1], shape[2])
     function = rewriter.builder_.add_func(stage_image(stage), "stage")
     operands = [image, quantized.scale, quantized.zero_point]
-    return rewriter.builder_.emit(relax.call_tir(function, operands, out_ty=relax.TensorType(shape, "uint8")))
+    out_type = relax.TensorType(stage.out_shape, "uint8")
+    return rewriter.builder_.emit(relax.call_tir(function, operands, out_ty=out_type))
 
 
 def _padded(rewriter: Any, data: Any, window: Window, shape: tuple[int, ...], quantized: Quantized | None) -> Any:
@@ -396,6 +439,23 @@ def _padded(rewriter: Any, data: Any, window: Window, shape: tuple[int, ...], qu
         return tirx.if_then_else(tirx.all(*inside), places[0](n, y - w.pad_top, x - w.pad_left, c), fill)
 
     return _emit_te(rewriter, "pad", shape, dtype, element, data, *zero)
+
+
+def _padded_planes(rewriter: Any, data: Any, window: Window, shape: tuple[int, ...]) -> Any:
+    """A float NCHW image in the middle of a larger one of zeros."""
+    w = window
+    _, _, height, width = shape_of(data)
+    if shape == shape_of(data):
+        return data
+
+    def element(places: Any, at: Any) -> Any:
+        n, c, y, x = at
+        sides = [y >= w.pad_top, y < height + w.pad_top, x >= w.pad_left, x < width + w.pad_left]
+        inside = [side for side, needed in zip(sides, _grown(w, height, width, *shape[2:]), strict=True) if needed]
+        value = places[0](n, c, y - w.pad_top, x - w.pad_left)
+        return tirx.if_then_else(tirx.all(*inside), value, tirx.const(0, "float32"))
+
+    return _emit_te(rewriter, "pad", shape, "float32", element, data)
 
 
 def _grown(window: Window, height: int, width: int, new_height: int, new_width: int) -> tuple[bool, ...]:

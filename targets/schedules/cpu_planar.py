@@ -1,20 +1,24 @@
-"""Block-sparse products for many rows at once: lanes are rows, and weights are what is broadcast.
+"""Block-sparse products for many rows, and convolutions of planes: lanes are rows or pixels, weights are broadcast.
 
 With a tile of rows a block's columns are as many cache lines as there are rows, and activations of a large batch leave
-the first-level cache. Transposed, a column is one line. Each vector of activations meets all outputs of a block; at
-the end the sums of a block row, outputs by rows, are transposed back in registers.
+the first-level cache. Transposed, a column is one line. Each vector of activations meets all outputs of a block. At
+the end the sums of a block row, outputs by rows, are transposed back in registers; a convolution stores planes as it
+read them, which saves networks that are channels first around it two transpositions.
 
-Activations are float32 [depth][rows], or bytes [depth / 4][rows][4]; rows are padded to whole vectors.
+Activations are float32 [depth][rows] or [channels][height][width], or bytes with four neighbouring columns or channels
+innermost. Rows are padded to whole vectors, images by the window's padding.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import tvm
+import tvm_ffi
 from tvm import te, tirx
 
 from tilewright.targets.base import Device
@@ -22,9 +26,9 @@ from tilewright.targets.schedules.cpu_blocks import Blocks
 from tilewright.targets.schedules.cpu_dot import Dot, splat
 from tilewright.targets.schedules.cpu_fused import Fused, mark, take_apart
 from tilewright.targets.schedules.cpu_ir import RegisterTile, broadcast, i64, i64s, loop, ramp, sequence, unflatten
-from tilewright.targets.schedules.cpu_spatial import panel_nest, store_tile
+from tilewright.targets.schedules.cpu_spatial import Window, panel_nest, store_tile
 from tilewright.targets.schedules.cpu_tile import Core
-from tilewright.targets.schedules.cpu_transpose import exchange
+from tilewright.targets.schedules.cpu_transpose import exchange, neighbours
 from tilewright.targets.static import TEMPLATE
 
 _GATHER = "gather_rows"
@@ -32,24 +36,21 @@ _GATHER = "gather_rows"
 
 @dataclass(frozen=True)
 class Planar:
-    """One product.
+    """One layer.
 
     Attributes:
-        batch: shape of the output without its last axis; its product is the number of rows.
-        pitch: rows of the staged activations.
-        depth: columns of the staged activations: whole blocks.
+        data_shape: of the staged activations: [words, rows * weights in a word], or [1, words, height, width] with the
+            weights of a word innermost if they are bytes.
+        batch: shape of a product's output without its last axis; its product is the number of rows. () for a window.
+        window: of a convolution with strides of 1 over the padded image.
         offset: subtracted from bytes (see ``Dot``).
     """
 
     blocks: Blocks
-    batch: tuple[int, ...]
-    pitch: int
-    depth: int
+    data_shape: tuple[int, ...]
+    batch: tuple[int, ...] = ()
+    window: Window | None = None
     offset: int = 0
-
-    @property
-    def rows(self) -> int:
-        return math.prod(self.batch)
 
     @property
     def integer(self) -> bool:
@@ -57,8 +58,9 @@ class Planar:
         return self.blocks.word == 4
 
     @property
-    def data_shape(self) -> tuple[int, int]:
-        return self.depth // self.blocks.word, self.pitch * self.blocks.word
+    def plane(self) -> int:
+        """Elements from one word of columns to the next."""
+        return math.prod(self.data_shape[1:] if self.window is None else self.data_shape[2:])
 
     @property
     def data_dtype(self) -> str:
@@ -66,11 +68,39 @@ class Planar:
 
     @property
     def out_shape(self) -> tuple[int, ...]:
-        return (*self.batch, self.blocks.outputs)
+        w = self.window
+        if w is None:
+            return (*self.batch, self.blocks.outputs)
+        return w.batch, self.blocks.outputs, w.out_height, w.out_width
 
     @property
     def out_dtype(self) -> str:
         return "int32" if self.integer else "float32"
+
+    @property
+    def rows(self) -> int:
+        """Rows or pixels."""
+        w = self.window
+        return math.prod(self.batch) if w is None else w.out_height * w.out_width
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether the pixels of the output follow each other as those of the input do."""
+        w = self.window
+        return w is None or (w.out_height, w.out_width) == (w.height, w.width)
+
+
+def offsets(layer: Planar) -> list[int]:
+    """Where the columns of each block column are, counted from a pixel's first element."""
+    w, b = layer.window, layer.blocks
+    assert w is not None
+    channels = layer.data_shape[1] * b.word
+    return [
+        c // b.word * layer.plane + (i * w.dilation_h * w.width + j * w.dilation_w) * b.word
+        for i in range(w.kernel_height)
+        for j in range(w.kernel_width)
+        for c in range(0, channels, b.bw)
+    ]
 
 
 def suits(blocks: Blocks, rows: int) -> bool:
@@ -79,28 +109,39 @@ def suits(blocks: Blocks, rows: int) -> bool:
 
 
 def planar(layer: Planar) -> Any:
-    """The PrimFunc (activations of ``data_shape``, index, values, output) of a product."""
-    b = layer.blocks
+    """The PrimFunc (activations of ``data_shape``, index, [table of offsets], values, output) of a layer."""
+    b, w = layer.blocks, layer.window
     data = te.placeholder(i64s(*layer.data_shape), layer.data_dtype, "data")
     index = te.placeholder(i64s(b.block_rows, b.k), "uint16", "index")
     values = te.placeholder(i64s(*b.values_shape), b.values_dtype, "values")
+    table = None if w is None else te.placeholder(i64s(len(offsets(layer))), "int32", "table")
     block = te.reduce_axis((i64(0), i64(b.used)), "block")
     inner = te.reduce_axis((i64(0), i64(b.bw)), "inner")
 
+    def activation(at: Sequence[Any], column: Any) -> Any:
+        word, rest = tirx.floordiv(inner, b.word), tirx.floormod(inner, b.word)
+        if table is None or w is None:
+            row: Any = i64(0)
+            for size, place in zip(layer.batch, at, strict=True):
+                row = row * size + place
+            return data[column * (b.bw // b.word) + word, row * b.word + rest]
+        start = table[column].astype("int64")
+        pixel = tirx.floordiv(tirx.floormod(start, layer.plane), b.word)
+        y, x = tirx.floordiv(pixel, w.width) + at[1], tirx.floormod(pixel, w.width) + at[2]
+        place = [at[0], tirx.floordiv(start, layer.plane) + word, y, x]
+        return data(*place, rest) if layer.integer else data(*place)
+
     def element(*at: Any) -> Any:
-        *position, output = at
-        row: Any = i64(0)
-        for size, place in zip(layer.batch, position, strict=True):
-            row = row * size + place
+        output, rows = (at[-1], at[:-1]) if w is None else (at[1], (at[0], *at[2:]))
         block_row, inside = tirx.floordiv(output, b.bh), tirx.floormod(output, b.bh)
-        column = index[block_row, block].astype("int64") * b.bw + inner
-        x = data[tirx.floordiv(column, b.word), row * b.word + tirx.floormod(column, b.word)]
+        x = activation(rows, index[block_row, block].astype("int64"))
         weight = b.decode_one(lambda *i: values(*i), block_row, block, b.position(inside, inner))
         product = (x.astype("int32") - layer.offset) * weight if layer.integer else x * weight.astype("float32")
         return te.sum(product, axis=[block, inner])
 
     result = te.compute(i64s(*layer.out_shape), element, name="planar", attrs=mark("planar", **asdict(layer)))
-    return te.create_prim_func([data, index, values, result]).with_attr("op_pattern", 4)
+    operands = [data, index, *([] if table is None else [table]), values]
+    return te.create_prim_func([*operands, result]).with_attr("op_pattern", 4)
 
 
 def gather_rows(rows: int, depth: int, layer: Planar) -> Any:
@@ -130,8 +171,28 @@ def planar_rule(func: Any, device: Device) -> Any:
     if fused is None:
         return None
     p = fused.parameters
-    layer = Planar(Blocks(**p["blocks"]), tuple(p["batch"]), p["pitch"], p["depth"], p["offset"])
-    return fused.finish(_Emitter(fused, layer, Core.of(device), Dot.of(device)).body())
+    window = Window(**p["window"]) if p["window"] else None
+    layer = Planar(Blocks(**p["blocks"]), tuple(p["data_shape"]), tuple(p["batch"]), window, p["offset"])
+    if window is not None and layer.is_flat and not _whole_images(fused):
+        return None
+    left = list(fused.operands)
+    data, table = left.pop(0), left.pop(0) if window is not None else None
+    index, values = left
+    return fused.finish(_Emitter(fused, layer, Core.of(device), Dot.of(device), data, index, table, values).body())
+
+
+def _whole_images(fused: Fused) -> bool:
+    """Whether the epilogue reads images as the output lies, so that pixels can be counted through their rows."""
+    extents = [int(size) for size in fused.result.shape]
+    good = True
+
+    def visit(node: Any) -> None:
+        nonlocal good
+        if isinstance(node, tvm.ir.TensorLoad) and not node.source.same_as(fused.anchor):
+            good = good and neighbours(node.source.shape, node.indices, fused.axes[2:], extents[3])
+
+    tvm_ffi.structural_walk(fused.value, visit, order="pre")
+    return good
 
 
 def _gather(data: Any, result: Any, word: int, lanes: int) -> Any:
@@ -171,26 +232,44 @@ class _Emitter:
     layer: Planar
     core: Core
     dot: Dot
+    data: Any
+    index: Any
+    table: Any
+    values: Any
 
     def body(self) -> Any:
-        layer, b = self.layer, self.layer.blocks
-        tiles = layer.pitch // b.lanes
-        nbytes = math.prod(b.values_shape) * (1 if b.planes else b.bits // 8)
-        work = layer.rows * b.block_rows * b.used * b.elements // b.word
-        full = layer.rows // b.lanes
-        parts: list[Any] = []
-        if full:
-            parts += panel_nest(
-                full, b.outputs, b.bh, nbytes, work, self.core, lambda t, r, n: self._tile(t, b.lanes, r, n)
-            )
-        if tiles > full:
-            rest = layer.rows - full * b.lanes
-            parts += panel_nest(
-                1, b.outputs, b.bh, nbytes, work, self.core, lambda _, r, n: self._tile(i64(full), rest, r, n)
-            )
-        return sequence(parts)
+        layer, w = self.layer, self.layer.window
+        if layer.is_flat:
+            return sequence(self._row(1, layer.rows, lambda _, x: x, lambda _, x: (i64(0), x)))
+        assert w is not None
+        return sequence(self._row(w.out_height, w.out_width, lambda y, x: y * w.width + x, lambda y, x: (y, x)))
 
-    def _tile(self, tile: Any, rows: int, block_row: Any, outputs: int) -> Any:
+    def _row(
+        self, rows: int, length: int, pixel: Callable[[Any, Any], Any], place: Callable[[Any, Any], tuple[Any, Any]]
+    ) -> list[Any]:
+        """Vectors along ``length`` for each row; the last overlaps the one before, or is short if it is the only one.
+
+        Args:
+            pixel: of the staged activations that a place in the row meets.
+            place: in the output.
+        """
+        b = self.layer.blocks
+        nbytes = math.prod(b.values_shape) * (1 if b.planes else b.bits // 8)
+        work = self.layer.rows * b.block_rows * b.used * b.elements // b.word
+        full, rest = divmod(length, b.lanes)
+
+        def tile(t: Any, block_row: Any, outputs: int) -> Any:
+            y, x = tirx.floordiv(t, full), tirx.floormod(t, full) * b.lanes
+            return self._tile(pixel(y, x), place(y, x), b.lanes, block_row, outputs)
+
+        def last(y: Any, block_row: Any, outputs: int) -> Any:
+            x = i64(max(0, length - b.lanes))
+            return self._tile(pixel(y, x), place(y, x), min(length, b.lanes), block_row, outputs)
+
+        parts = panel_nest(rows * full, b.outputs, b.bh, nbytes, work, self.core, tile) if full else []
+        return parts + (panel_nest(rows, b.outputs, b.bh, nbytes, work, self.core, last) if rest else [])
+
+    def _tile(self, pixel: Any, place: tuple[Any, Any], rows: int, block_row: Any, outputs: int) -> Any:
         """One vector of rows by one block row."""
         layer, b = self.layer, self.layer.blocks
         acc = RegisterTile.make(b.bh, 1, b.lanes, "acc", layer.out_dtype)
@@ -198,9 +277,17 @@ class _Emitter:
         full, rest = divmod(b.used, span)
         statements: list[Any] = acc.fill(0)
         if full:
-            statements.append(loop(full, lambda t: self._span(acc, tile, block_row, t * span, span), name="blocks"))
+            statements.append(loop(full, lambda t: self._span(acc, pixel, block_row, t * span, span), name="blocks"))
         if rest:
-            statements.append(self._span(acc, tile, block_row, i64(full * span), rest))
+            statements.append(self._span(acc, pixel, block_row, i64(full * span), rest))
+        y, x = place
+        if layer.window is not None:
+            narrow = replace(acc, rows=outputs)
+
+            def plane(row: Any) -> list[Any]:
+                return [i64(0), block_row * b.bh + row, y]
+
+            return sequence([*statements, *store_tile(self.fused, narrow, x, rows, plane)])
 
         def bind(value: Any) -> Any:
             var = tirx.Var("v", f"{layer.out_dtype}x{b.lanes}")
@@ -217,28 +304,32 @@ class _Emitter:
             statements.append(out.combine(row, 0, lambda _, value=value: value))  # type: ignore[misc]
 
         def position(row: Any) -> list[Any]:
-            return unflatten(tile * b.lanes + row, layer.batch)
+            return unflatten(x + row, layer.batch)
 
         return sequence([*statements, *store_tile(self.fused, out, block_row * b.bh, outputs, position)])
 
-    def _span(self, acc: RegisterTile, tile: Any, block_row: Any, first: Any, count: int) -> Any:
+    def _span(self, acc: RegisterTile, pixel: Any, block_row: Any, first: Any, count: int) -> Any:
         return sequence(
-            [statement for offset in range(count) for statement in self._block(acc, tile, block_row, first, offset)]
+            [statement for offset in range(count) for statement in self._block(acc, pixel, block_row, first, offset)]
         )
 
-    def _block(self, acc: RegisterTile, tile: Any, block_row: Any, first: Any, offset: int) -> list[Any]:
+    def _block(self, acc: RegisterTile, pixel: Any, block_row: Any, first: Any, offset: int) -> list[Any]:
         layer, b = self.layer, self.layer.blocks
-        data, index, values = self.fused.operands
         start = tirx.Var("start", "int64")
-        column = tirx.BufferLoad(index, [block_row, first + offset]).astype("int64") * (b.bw // b.word)
-        statements: list[Any] = [tirx.Bind(start, column)]
+        column = tirx.BufferLoad(self.index, [block_row, first + offset]).astype("int64")
+        if self.table is None:
+            column = column * (b.bw // b.word * layer.plane)
+        else:
+            column = tirx.BufferLoad(self.table, [column]).astype("int64")
+        statements: list[Any] = [tirx.Bind(start, column + pixel * b.word)]
         unit, inside = tirx.floordiv(first, b.unit) + offset // b.unit, offset % b.unit
+        leading = [i64(0)] * (len(layer.data_shape) - 1)
         for step in range(b.steps):
-            weights = self._weights(statements, values, block_row, unit, inside, step)
+            weights = self._weights(statements, block_row, unit, inside, step)
             for c in range(b.width):
                 x = tirx.Var("x", f"{'int32' if layer.integer else 'float32'}x{b.lanes}")
-                at = [start + (step * b.width + c), ramp(tile * (b.lanes * b.word), b.lanes * b.word)]
-                loaded = tirx.BufferLoad(data, at)
+                at = start + (step * b.width + c) * layer.plane
+                loaded = tirx.BufferLoad(self.data, [*leading, ramp(at, b.lanes * b.word)])
                 statements.append(
                     tirx.Bind(x, tirx.reinterpret(f"int32x{b.lanes}", loaded) if layer.integer else loaded)
                 )
@@ -254,9 +345,9 @@ class _Emitter:
                     statements.append(acc.combine(row, 0, add))
         return statements
 
-    def _weights(self, statements: list[Any], values: Any, block_row: Any, unit: Any, inside: int, step: int) -> Any:
+    def _weights(self, statements: list[Any], block_row: Any, unit: Any, inside: int, step: int) -> Any:
         """What gives a word of one of a block's vectors: from memory, or from where the decoded vector was put."""
-        layer, b = self.layer, self.layer.blocks
+        layer, b, values = self.layer, self.layer.blocks, self.values
         first = step * b.vector_lanes * b.word
         if b.bits == 32:
             return lambda at: tirx.BufferLoad(values, [block_row, unit, i64(first + at)])
@@ -282,7 +373,7 @@ def _first(vector: Any, lanes: int) -> Any:
     return tirx.Shuffle([vector], list(range(lanes)))
 
 
-def staged_shape(batch: Sequence[int], depth: int, blocks: Blocks) -> tuple[int, int]:
-    """Rows and columns that staged activations are padded to."""
-    rows = math.prod(batch)
-    return -(-rows // blocks.lanes) * blocks.lanes, -(-depth // blocks.bw) * blocks.bw
+def staged_rows(rows: int, depth: int, blocks: Blocks) -> tuple[int, int]:
+    """The shape of a matrix [rows, depth] once it is staged."""
+    pitch = -(-rows // blocks.lanes) * blocks.lanes
+    return -(-depth // blocks.bw) * blocks.bw // blocks.word, pitch * blocks.word

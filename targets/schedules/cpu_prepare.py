@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import networkx
 from tvm import relax
 from tvm.ir import GenericConst
 
@@ -37,15 +38,75 @@ def prepare(
     mod: Any, device: Device, packed: Sequence[PackedParameter] = ()
 ) -> tuple[Any, tuple[PackedParameter, ...]]:
     """Rewrites ``main``; what has no template is left for Relax's own lowering."""
+    core, dot = Core.of(device), Dot.of(device)
+    mod, packed = _convolve_planes(mod, packed, core, dot)
     mod = relax.transform.CanonicalizeBindings()(channels_last(mod))  # no variable is bound to another
     (main,) = (var for var in mod.functions if var.name_hint == "main")
     weights = PackedWeights(mod[main], packed)
-    core = Core.of(device)
-    rewriter = _TemplateRewriter(mod, core, PackedLayers(mod, weights, core, Dot.of(device)))
+    return _rewritten(mod, main, _TemplateRewriter(mod, core, PackedLayers(mod, weights, core, dot)), weights)
+
+
+def _rewritten(mod: Any, main: Any, rewriter: Any, weights: PackedWeights) -> tuple[Any, tuple[PackedParameter, ...]]:
+    """The module after a mutator that may have added packed parameters."""
     new, kept = weights.finish(rewriter.visit_expr(mod[main]))
     rewriter.builder_.update_func(main, new)
-    mod = relax.transform.DeadCodeElimination()(rewriter.builder_.get())
-    return mod, kept
+    return relax.transform.DeadCodeElimination()(rewriter.builder_.get()), kept
+
+
+def _convolve_planes(
+    mod: Any, packed: Sequence[PackedParameter], core: Core, dot: Dot
+) -> tuple[Any, tuple[PackedParameter, ...]]:
+    """Sparse convolutions with no other before or after them stay channels first, as the network is around them."""
+    (main,) = (var for var in mod.functions if var.name_hint == "main")
+    lonely = _lonely_convolutions(mod[main]) if packed else set()
+    if not lonely:
+        return mod, tuple(packed)
+    weights = PackedWeights(mod[main], packed)
+    return _rewritten(mod, main, _PlaneRewriter(mod, PackedLayers(mod, weights, core, dot), lonely), weights)
+
+
+def _lonely_convolutions(main: Any) -> set[Any]:
+    """Variables bound to convolutions on whose ways from inputs and to outputs nothing else wants channels last."""
+    bindings = [binding for block in main.body.blocks for binding in block.bindings]
+    names = {binding.var: getattr(getattr(binding.value, "op", None), "name", "") for binding in bindings}
+    graph = networkx.DiGraph()
+    graph.add_nodes_from(names)
+    for binding in bindings:
+        graph.add_edges_from((var, binding.var) for var in relax.analysis.free_vars(binding.value))
+    images = [var for var, name in names.items() if name in _TEMPLATES and name != "relax.matmul"]
+    return {
+        var
+        for var in images
+        if names[var] == "relax.nn.conv2d"
+        and not (networkx.ancestors(graph, var) | networkx.descendants(graph, var)).intersection(images)
+    }
+
+
+@relax.expr_functor.mutator
+class _PlaneRewriter(relax.PyExprMutator):  # type: ignore[misc]
+    def __init__(self, mod: Any, packed_layers: PackedLayers, lonely: set[Any]) -> None:
+        super().__init__(mod)
+        self.packed_layers = packed_layers
+        self.lonely = lonely
+        self.var: Any = None
+
+    def visit_var_binding_(self, binding: Any) -> None:
+        self.var = binding.var
+        super().visit_var_binding_(binding)
+
+    def visit_call_(self, call: Any) -> Any:
+        var = self.var
+        call = self.visit_expr_post_order(call)
+        if var not in self.lonely or getattr(call.op, "name", "") != "relax.nn.conv2d":
+            return call
+        data, weight = call.args
+        layouts = (str(call.attrs.data_layout), str(call.attrs.kernel_layout))
+        if layouts != ("NCHW", "OIHW") or not _is_f32(data, weight, call):
+            return call
+        batch, _, height, width = shape_of(data)
+        window = _window((batch, height, width), shape_of(call)[2:], shape_of(weight)[2:], call.attrs)
+        new = self.packed_layers.planes(self, data, weight, window, int(call.attrs.groups))
+        return call if new is None else new
 
 
 @relax.expr_functor.mutator
@@ -88,7 +149,7 @@ def _conv2d(rewriter: _TemplateRewriter, call: Any, fixed: bool) -> Any:
     if layouts != ("NHWC", "OIHW", "NHWC") or not fixed or not _is_f32(data, weight, call):
         return None
     out_channels, _, *kernel = shape_of(weight)
-    window = _window(data, shape_of(call)[1:3], kernel, attrs)
+    window = _window(shape_of(data)[:3], shape_of(call)[1:3], kernel, attrs)
     compressed = rewriter.packed_layers.conv2d(rewriter, data, weight, window, int(attrs.groups))
     if compressed is not None:
         return compressed
@@ -117,7 +178,7 @@ def _pool(rewriter: _TemplateRewriter, call: Any, fixed: bool) -> Any:
     batch, channels, out_height, out_width = shape_of(call)
     if layout == "NHWC":
         batch, out_height, out_width, channels = shape_of(call)
-    window = _window(data, (out_height, out_width), attrs.pool_size, attrs)
+    window = _window(shape_of(data)[:3], (out_height, out_width), attrs.pool_size, attrs)
     quantized = rewriter.packed_layers.max_pool(rewriter, data, window, channels) if layout == "NHWC" else None
     if quantized is not None and call.op.name == "relax.nn.max_pool2d":
         return quantized
@@ -155,8 +216,9 @@ def _is_f32(*exprs: Any) -> bool:
     return all(str(expr.ty.dtype) == "float32" for expr in exprs)
 
 
-def _window(data: Any, out: tuple[int, ...], kernel: Any, attrs: Any) -> Window:
-    batch, height, width, _ = shape_of(data)
+def _window(image: tuple[int, ...], out: tuple[int, ...], kernel: Any, attrs: Any) -> Window:
+    """A window over ``image``: batch, height and width."""
+    batch, height, width = image
     sizes = (*kernel, *attrs.strides, *attrs.dilation, attrs.padding[0], attrs.padding[1])
     return Window(batch, height, width, *out, *(int(size) for size in sizes))
 

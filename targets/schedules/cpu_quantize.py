@@ -1,4 +1,4 @@
-"""Kernels that make bytes of float activations: by a tensor's own range, and of an image's few channels at once."""
+"""Kernels that make bytes of float activations: by a tensor's own range, and of an image's channels, four at a time."""
 
 from __future__ import annotations
 
@@ -133,12 +133,12 @@ def _reduced(tile: RegisterTile, function: Callable[[Any, Any], Any], lanes: int
     return vector
 
 
-# -- images of up to four channels
+# -- images
 
 
 @dataclass(frozen=True)
 class Stage:
-    """An NCHW image of float32 to be quantized, padded and given the order NHWC with four channels."""
+    """An NCHW image of float32 to be quantized, padded, and given the order [N, C / 4, H, W, 4]."""
 
     batch: int
     channels: int
@@ -149,20 +149,25 @@ class Stage:
     new_height: int
     new_width: int
 
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        return self.batch, -(-self.channels // 4), self.new_height, self.new_width, 4
+
 
 def stage_image(stage: Stage) -> Any:
-    """The PrimFunc (image float32, scale float32, zero point int32, bytes uint8 [N, H', W', 4])."""
+    """The PrimFunc (image float32, scale float32, zero point int32, bytes uint8 of ``out_shape``)."""
     s = stage
     image = te.placeholder(i64s(s.batch, s.channels, s.height, s.width), "float32", "image")
     scale, zero = te.placeholder((), "float32", "scale"), te.placeholder((), "int32", "zero")
 
-    def element(n: Any, y: Any, x: Any, c: Any) -> Any:
+    def element(n: Any, group: Any, y: Any, x: Any, lane: Any) -> Any:
+        c = group * 4 + lane
         inside = tirx.all(y >= s.top, y < s.top + s.height, x >= s.left, x < s.left + s.width, c < s.channels)
         shifted = tirx.round(image[n, c, y - s.top, x - s.left] / scale()) + zero().astype("float32")
         clamped = tirx.max(tirx.min(shifted, tirx.const(255, "float32")), tirx.const(0, "float32"))
         return tirx.if_then_else(inside, clamped.astype("int32"), zero()).astype("uint8")
 
-    result = te.compute(i64s(s.batch, s.new_height, s.new_width, 4), element, name="stage")
+    result = te.compute(i64s(*s.out_shape), element, name="stage")
     template = json.dumps({"kernel": _STAGE, "stage": asdict(stage)})
     function = te.create_prim_func([image, scale, zero, result]).without_attr("global_symbol")
     return function.with_attr("op_pattern", 8).with_attr(TEMPLATE, template)
@@ -182,45 +187,55 @@ def _stage(stage: Stage, image: Any, scale: Any, zero: Any, result: Any, lanes: 
             word = (word & splat("int32", 0xFFFFFF, width)) | (values[3] << splat("int32", 24, width))
         return tirx.reinterpret(f"uint8x{4 * width}", word)
 
-    def put(n: Any, y: Any, x: Any, value: Any, width: int) -> Any:
-        return tirx.BufferStore(result, value, [n, y, x, ramp(i64(0), 4 * width)])
+    def put(n: Any, g: Any, y: Any, x: Any, value: Any, width: int) -> Any:
+        return tirx.BufferStore(result, value, [n, g, y, x, ramp(i64(0), 4 * width)])
 
-    def border(n: Any, y: Any, first: Any, count: int) -> Any:
+    def border(n: Any, g: Any, y: Any, first: Any, count: int) -> Any:
         parts, done = [], 0
         for width in (lanes, 1):
             repeat = (count - done) // width
             if repeat:
                 start = first + done
                 parts.append(
-                    loop(repeat, lambda t, w=width, f=start: put(n, y, f + t * w, pixels([], w), w), name="border")  # type: ignore[misc]
+                    loop(repeat, lambda t, w=width, f=start: put(n, g, y, f + t * w, pixels([], w), w), name="border")  # type: ignore[misc]
                 )
                 done += repeat * width
         return sequence(parts)
 
-    def inner(n: Any, y: Any, x: Any, width: int) -> Any:
+    def inner(n: Any, g: Any, y: Any, x: Any, channels: int, width: int) -> Any:
         values = [
-            integers(tirx.BufferLoad(image, [n, i64(c), y, ramp(x, width)]), divisor, z.astype("float32"), width)
-            for c in range(s.channels)
+            integers(tirx.BufferLoad(image, [n, g * 4 + c, y, ramp(x, width)]), divisor, z.astype("float32"), width)
+            for c in range(channels)
         ]
-        return put(n, y + s.top, x + s.left, pixels(values, width), width)
+        return put(n, g, y + s.top, x + s.left, pixels(values, width), width)
 
-    def image_row(n: Any, y: Any) -> Any:
+    def image_row(n: Any, g: Any, channels: int, y: Any) -> Any:
         full, rest = divmod(s.width, lanes)
-        parts = [border(n, y + s.top, i64(0), s.left)] if s.left else []
-        parts += [loop(full, lambda t: inner(n, y, t * lanes, lanes), name="x")] if full else []
-        parts += [loop(rest, lambda t: inner(n, y, t + full * lanes, 1), name="x")] if rest else []
+        parts = [border(n, g, y + s.top, i64(0), s.left)] if s.left else []
+        parts += [loop(full, lambda t: inner(n, g, y, t * lanes, channels, lanes), name="x")] if full else []
+        if rest and full:  # over what is done already
+            parts.append(inner(n, g, y, i64(s.width - lanes), channels, lanes))
+        elif rest:
+            parts.append(loop(rest, lambda t: inner(n, g, y, t, channels, 1), name="x"))
         right = s.new_width - s.left - s.width
-        return sequence([*parts, border(n, y + s.top, i64(s.left + s.width), right)] if right else parts)
+        return sequence([*parts, border(n, g, y + s.top, i64(s.left + s.width), right)] if right else parts)
 
-    def one(n: Any) -> Any:
-        parts = [loop(s.top, lambda y: border(n, y, i64(0), s.new_width), name="above")] if s.top else []
-        kind = PARALLEL if s.height * s.width * 4 >= PARALLEL_WORK else SERIAL
-        parts.append(loop(s.height, lambda y: image_row(n, y), kind, name="y"))
+    kind = PARALLEL if s.height * s.width * 4 >= PARALLEL_WORK else SERIAL
+
+    def one(n: Any, g: Any, channels: int) -> Any:
+        parts = [loop(s.top, lambda y: border(n, g, y, i64(0), s.new_width), name="above")] if s.top else []
+        parts.append(loop(s.height, lambda y: image_row(n, g, channels, y), kind, name="y"))
         below = s.new_height - s.top - s.height
         if below > 0:
             start = s.top + s.height
-            parts.append(loop(below, lambda y: border(n, y + start, i64(0), s.new_width), name="below"))
+            parts.append(loop(below, lambda y: border(n, g, y + start, i64(0), s.new_width), name="below"))
         return sequence(parts)
 
     bound = [tirx.Bind(divisor, tirx.BufferLoad(scale, [])), tirx.Bind(z, tirx.BufferLoad(zero, []))]
-    return sequence([*bound, loop(s.batch, one, name="n")])
+    full, rest = divmod(s.channels, 4)
+
+    def groups(n: Any) -> Any:
+        parts = [loop(full, lambda g: one(n, g, 4), name="group")] if full else []
+        return sequence([*parts, one(n, i64(full), rest)] if rest else parts)
+
+    return sequence([*bound, loop(s.batch, groups, name="n")])

@@ -63,7 +63,7 @@ def _merge_axes(statement: Any, axes: Sequence[Any], extents: list[int]) -> Any:
             continue
         reads = [(load.source.shape, load.indices) for load in _loads(statement.value)]
         places = [(statement.buffer.shape, statement.indices), *reads]
-        if all(_neighbours(shape, indices, pair, size) for shape, indices in places) and _only_indexes(statement, pair):
+        if all(neighbours(shape, indices, pair, size) for shape, indices in places) and _only_indexes(statement, pair):
             value = substitute(statement.value, [(pair[0], i64(0))])
             indices = [substitute(index, [(pair[0], i64(0))]) for index in statement.indices]
             statement = tirx.BufferStore(statement.buffer, value, indices)
@@ -72,7 +72,7 @@ def _merge_axes(statement: Any, axes: Sequence[Any], extents: list[int]) -> Any:
     return statement
 
 
-def _neighbours(shape: Sequence[Any], indices: Sequence[Any], pair: Sequence[Any], size: int) -> bool:
+def neighbours(shape: Sequence[Any], indices: Sequence[Any], pair: Sequence[Any], size: int) -> bool:
     """Whether indices hold both axes of a pair side by side, the second over a whole axis; or neither."""
     at = [[place for place, index in enumerate(indices) if index.same_as(axis)] for axis in pair]
     if not any(at):
