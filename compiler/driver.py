@@ -18,6 +18,7 @@ from tilewright.calibration import Source
 from tilewright.compression import compress_graph
 from tilewright.lower.pipeline import Observer
 from tilewright.lower.tvm_setup import check_versions, fast_tvmscript
+from tilewright.plan import Plan
 from tilewright.recipe import FLOAT, Recipe, RecipeLike, load_recipe
 from tilewright.report import Report
 from tilewright.report_layers import artifact_file, uncompressed
@@ -82,7 +83,8 @@ def compile(
         outputs = [str(value.name) for value in graph.graph.outputs]
         plan = pipeline.lower(mod, chosen, inputs, outputs, observe, packed)
     report = compressed.report if compressed is not None else uncompressed(graph)
-    artifact = Artifact(plan, _metadata(graph, chosen, settings, report), graph=graph)
+    metadata = _metadata(graph, chosen, settings, report) | {"operations": _operations(plan)}
+    artifact = Artifact(plan, metadata, graph=graph)
     return replace(artifact, report=report.with_file("artifact", *artifact_file(artifact, report.layers)))
 
 
@@ -95,6 +97,14 @@ def _offload(graph: ir.Model, target: Target) -> Offload | None:
     from tilewright.lower.ethosu import compile_network
 
     return offload(graph, lambda network: compile_network(network, str(accelerator)))
+
+
+def _operations(plan: Plan) -> dict[str, list[int]]:
+    """Of every launch, for ``tilewright inspect``."""
+    return {
+        "prologue": [launch.operations for launch in plan.prologue],
+        "launches": [launch.operations for launch in plan.launches],
+    }
 
 
 def _metadata(graph: ir.Model, target: Target, recipe: Recipe, report: Report) -> dict[str, Any]:

@@ -84,6 +84,7 @@ class Launch:
     grid: tuple[int, int, int] = (1, 1, 1)  # work-groups (OpenCL) or blocks (CUDA)
     block: tuple[int, int, int] = (1, 1, 1)  # work-items a group, threads a block
     layers: tuple[str, ...] = ()  # names of the ONNX nodes computed here
+    operations: int = field(default=0, compare=False)  # see lower/operations.py; not in artifacts' tables
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tilewright.lower.arena import Lifetime, plan_arena
@@ -27,11 +27,13 @@ def assemble(
     layers: Layers,
     input_names: Sequence[str],
     output_names: Sequence[str],
+    operations: Mapping[str, int],
 ) -> Plan:
     """Places every value, expands steps into launches, and routes outputs.
 
     Args:
         input_names, output_names: the model's names, in order.
+        operations: of one run of a kernel, by kernel; the first of its launches takes them.
     """
     buffers = [_buffer(value) for value in calls.values]
     kept = {value for step in calls.steps for value in step.reads} | {value for value, _ in calls.outputs}
@@ -39,8 +41,8 @@ def assemble(
         buffers[index] = replace(buffers[index], kind=BufferKind.STATIC if index in kept else BufferKind.TEMPORARY)
     for name, index in zip(input_names, calls.inputs, strict=True):
         buffers[index] = replace(buffers[index], name=name)
-    prologue = _launches(calls.prologue, layers.prologue, code, buffers, BufferKind.TEMPORARY)
-    launches = _launches(calls.steps, layers.inference, code, buffers, BufferKind.ARENA)
+    prologue = _launches(calls.prologue, layers.prologue, code, operations, buffers, BufferKind.TEMPORARY)
+    launches = _launches(calls.steps, layers.inference, code, operations, buffers, BufferKind.ARENA)
     outputs = []
     for name, (value, shape) in zip(output_names, calls.outputs, strict=True):
         buffer = buffers[value]
@@ -87,7 +89,12 @@ def _buffer(value: Value) -> Buffer:
 
 
 def _launches(
-    steps: Sequence[Step], layers: Sequence[tuple[str, ...]], code: Code, buffers: list[Buffer], workspace: BufferKind
+    steps: Sequence[Step],
+    layers: Sequence[tuple[str, ...]],
+    code: Code,
+    operations: Mapping[str, int],
+    buffers: list[Buffer],
+    workspace: BufferKind,
 ) -> list[Launch]:
     """The launches of some steps, in order; workspaces between them are added to ``buffers``."""
     launches: list[Launch] = []
@@ -100,9 +107,10 @@ def _launches(
             buffers.append(Buffer(f"{step.kernel}.workspace", workspace, "uint8", (nbytes,)))
             workspaces.append(len(buffers) - 1)
         operands = (*step.reads, *step.writes)
-        for call in kernel.calls:
+        for place, call in enumerate(kernel.calls):
+            count = 0 if place else operations.get(step.kernel, 0)
             args = tuple(operands[arg] if arg >= 0 else workspaces[-1 - arg] for arg in call.args)
-            launches.append(Launch(call.entry, call.module, args, call.grid, call.block, names))
+            launches.append(Launch(call.entry, call.module, args, call.grid, call.block, names, count))
     return launches
 
 

@@ -13,6 +13,7 @@ from tilewright.errors import TilewrightError
 from tilewright.lower.assemble import Layers, assemble
 from tilewright.lower.extract import extract_calls, kernels_of
 from tilewright.lower.layers import fuse_tir, split_kernels, unify_kernels
+from tilewright.lower.operations import count_operations
 from tilewright.lower.prologue import split
 from tilewright.lower.unpack import expand_unpacking
 from tilewright.plan import PackedParameter, Plan
@@ -62,6 +63,7 @@ def lower(
         mod, layers.inference = unify_kernels(_fuse(mod))
         if prologue is not None:
             prologue, layers.prologue = unify_kernels(_fuse(prologue), _AT_LOAD)
+    operations = {**count_operations(mod), **({} if prologue is None else count_operations(prologue))}
     observe("fuse", lambda: _script(mod, prologue))
     with _stage("schedule"), target.tvm_target:
         mod = target.schedule(mod)
@@ -76,7 +78,7 @@ def lower(
         code = target.codegen({name: kernels[name] for name in used})
     observe("codegen", lambda: _sources(code))
     with _stage("plan"):
-        plan = assemble(calls, code, target, layers, inputs, outputs)
+        plan = assemble(calls, code, target, layers, inputs, outputs, operations)
     observe("plan", plan.text)
     return plan
 

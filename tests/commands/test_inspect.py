@@ -50,6 +50,25 @@ def test_compressed_weights(capsys: pytest.CaptureFixture[str]) -> None:
     assert "w.unpack" in text
 
 
+def test_measured_times_beside_the_floor(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(workspace / "model.tw"), "--measure", "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert set(summary["machine"]) == {"bytes_per_s", "operations_per_s"}
+    conv = next(launch for launch in summary["launches"] if "conv2d" in launch["kernel"])
+    assert conv["operations"] == 2 * 8 * 256 * 27 + 2 * 8 * 256
+    for launch in summary["launches"]:
+        assert launch["us"] > 0
+        assert launch["share"] == pytest.approx(launch["floor_us"] / launch["us"])
+    assert main(["inspect", str(workspace / "model.tw"), "--measure"]) == 0
+    assert "floor: one core of this machine" in capsys.readouterr().out
+
+
+def test_artifacts_that_do_not_tell_operations(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(CORPUS / "prologue.tw"), "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert [launch["operations"] for launch in summary["launches"]] == [None] * len(summary["launches"])
+
+
 def test_damaged(workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "cut.tw").write_bytes((workspace / "model.tw").read_bytes()[:-1])
     assert main(["inspect", str(tmp_path / "cut.tw")]) == 3
