@@ -76,7 +76,7 @@ class GpuTarget(Target):
         return GpuLimits.of(self.device.facts)
 
     def prepare(self, mod: Any, packed: Sequence[PackedParameter]) -> tuple[Any, tuple[PackedParameter, ...]]:
-        """Packs weights, and has kernels read compressed ones as they are; in fp16 puts convolutions and products in half precision, but no model input or output."""
+        """Packs weights, has kernels read compressed ones as they are, and in fp16 puts products in half precision."""
         if self.precision == "fp16":
             mod = gpu_half.to_half(mod)
         mod, packed, _ = gpu_packed_layers.prepare(mod, packed, self.limits)

@@ -50,38 +50,62 @@ void conv2d_add_relu_kernel_1(__global float* restrict compute_intermediate_ptr,
   vstore4(max((vload4(0, conv2d_nchw_intermediate_local_ptr + 0) + ((float4)(param_1_ptr[((group_x * 4) + (local_x >> 4))], param_1_ptr[((group_x * 4) + (local_x >> 4))], param_1_ptr[((group_x * 4) + (local_x >> 4))], param_1_ptr[((group_x * 4) + (local_x >> 4))]))), ((float4)(0.000000e+00f, 0.000000e+00f, 0.000000e+00f, 0.000000e+00f))), 0, compute_intermediate_ptr + ((group_x * 256) + (local_x * 4)));
 }
 
-__kernel __attribute__((reqd_work_group_size(3, 1, 1)))
-void matmul_add_kernel(__global float* restrict T_add_intermediate_ptr, __global const float* restrict nflatten_z_ptr, __global const float* restrict param_0_ptr, __global const float* restrict param_1_ptr) {
+__kernel __attribute__((reqd_work_group_size(3, 32, 1)))
+void compressed_add_kernel(__global float* restrict T_add_intermediate_ptr, __global const float* restrict nflatten_z_ptr, __global const float* restrict param_0_ptr, __global const float* restrict param_1_ptr) {
   const int local_x = (int)get_local_id(0);
-  float matmul_intermediate_local_ptr[4];
-  float nflatten_z_local_ptr[4];
-  float param_0_local_ptr[4];
-  matmul_intermediate_local_ptr[0] = 0.000000e+00f;
-  matmul_intermediate_local_ptr[1] = 0.000000e+00f;
-  matmul_intermediate_local_ptr[2] = 0.000000e+00f;
-  matmul_intermediate_local_ptr[3] = 0.000000e+00f;
-  for (int ax2_0 = 0; ax2_0 < 128; ++ax2_0) {
-    vstore4(vload4(0, nflatten_z_ptr + (ax2_0 * 4)), 0, nflatten_z_local_ptr + 0);
-    vstore4(vload4(0, param_0_ptr + ((ax2_0 * 48) + (local_x * 4))), 0, param_0_local_ptr + 0);
-    matmul_intermediate_local_ptr[0] = (matmul_intermediate_local_ptr[0] + (nflatten_z_local_ptr[0] * param_0_local_ptr[0]));
-    matmul_intermediate_local_ptr[1] = (matmul_intermediate_local_ptr[1] + (nflatten_z_local_ptr[0] * param_0_local_ptr[1]));
-    matmul_intermediate_local_ptr[2] = (matmul_intermediate_local_ptr[2] + (nflatten_z_local_ptr[0] * param_0_local_ptr[2]));
-    matmul_intermediate_local_ptr[3] = (matmul_intermediate_local_ptr[3] + (nflatten_z_local_ptr[0] * param_0_local_ptr[3]));
-    vstore4(vload4(0, param_0_ptr + (((ax2_0 * 48) + (local_x * 4)) + 12)), 0, param_0_local_ptr + 0);
-    matmul_intermediate_local_ptr[0] = (matmul_intermediate_local_ptr[0] + (nflatten_z_local_ptr[1] * param_0_local_ptr[0]));
-    matmul_intermediate_local_ptr[1] = (matmul_intermediate_local_ptr[1] + (nflatten_z_local_ptr[1] * param_0_local_ptr[1]));
-    matmul_intermediate_local_ptr[2] = (matmul_intermediate_local_ptr[2] + (nflatten_z_local_ptr[1] * param_0_local_ptr[2]));
-    matmul_intermediate_local_ptr[3] = (matmul_intermediate_local_ptr[3] + (nflatten_z_local_ptr[1] * param_0_local_ptr[3]));
-    vstore4(vload4(0, param_0_ptr + (((ax2_0 * 48) + (local_x * 4)) + 24)), 0, param_0_local_ptr + 0);
-    matmul_intermediate_local_ptr[0] = (matmul_intermediate_local_ptr[0] + (nflatten_z_local_ptr[2] * param_0_local_ptr[0]));
-    matmul_intermediate_local_ptr[1] = (matmul_intermediate_local_ptr[1] + (nflatten_z_local_ptr[2] * param_0_local_ptr[1]));
-    matmul_intermediate_local_ptr[2] = (matmul_intermediate_local_ptr[2] + (nflatten_z_local_ptr[2] * param_0_local_ptr[2]));
-    matmul_intermediate_local_ptr[3] = (matmul_intermediate_local_ptr[3] + (nflatten_z_local_ptr[2] * param_0_local_ptr[3]));
-    vstore4(vload4(0, param_0_ptr + (((ax2_0 * 48) + (local_x * 4)) + 36)), 0, param_0_local_ptr + 0);
-    matmul_intermediate_local_ptr[0] = (matmul_intermediate_local_ptr[0] + (nflatten_z_local_ptr[3] * param_0_local_ptr[0]));
-    matmul_intermediate_local_ptr[1] = (matmul_intermediate_local_ptr[1] + (nflatten_z_local_ptr[3] * param_0_local_ptr[1]));
-    matmul_intermediate_local_ptr[2] = (matmul_intermediate_local_ptr[2] + (nflatten_z_local_ptr[3] * param_0_local_ptr[2]));
-    matmul_intermediate_local_ptr[3] = (matmul_intermediate_local_ptr[3] + (nflatten_z_local_ptr[3] * param_0_local_ptr[3]));
+  const int local_y = (int)get_local_id(1);
+  float total_ptr[4];
+  float acc_ptr[16];
+  float x_ptr[4];
+  __local float sums_ptr[384];
+  vstore4(((float4)(0.000000e+00f, 0.000000e+00f, 0.000000e+00f, 0.000000e+00f)), 0, total_ptr + 0);
+  vstore4(((float4)(0.000000e+00f, 0.000000e+00f, 0.000000e+00f, 0.000000e+00f)), 0, acc_ptr + 0);
+  vstore4(((float4)(0.000000e+00f, 0.000000e+00f, 0.000000e+00f, 0.000000e+00f)), 0, acc_ptr + 4);
+  vstore4(((float4)(0.000000e+00f, 0.000000e+00f, 0.000000e+00f, 0.000000e+00f)), 0, acc_ptr + 8);
+  vstore4(((float4)(0.000000e+00f, 0.000000e+00f, 0.000000e+00f, 0.000000e+00f)), 0, acc_ptr + 12);
+  float4 word = vload4(0, param_0_ptr + ((local_y * 192) + (local_x * 4)));
+  float4 word_1 = vload4(0, param_0_ptr + (((local_y * 192) + (local_x * 4)) + 12));
+  float4 word_2 = vload4(0, param_0_ptr + (((local_y * 192) + (local_x * 4)) + 24));
+  float4 word_3 = vload4(0, param_0_ptr + (((local_y * 192) + (local_x * 4)) + 36));
+  vstore4(vload4(0, nflatten_z_ptr + (local_y * 16)), 0, x_ptr + 0);
+  vstore4((vload4(0, acc_ptr + 0) + (((float4)(x_ptr[0], x_ptr[0], x_ptr[0], x_ptr[0])) * word)), 0, acc_ptr + 0);
+  vstore4((vload4(0, acc_ptr + 4) + (((float4)(x_ptr[1], x_ptr[1], x_ptr[1], x_ptr[1])) * word_1)), 0, acc_ptr + 4);
+  vstore4((vload4(0, acc_ptr + 8) + (((float4)(x_ptr[2], x_ptr[2], x_ptr[2], x_ptr[2])) * word_2)), 0, acc_ptr + 8);
+  vstore4((vload4(0, acc_ptr + 12) + (((float4)(x_ptr[3], x_ptr[3], x_ptr[3], x_ptr[3])) * word_3)), 0, acc_ptr + 12);
+  float4 word_4 = vload4(0, param_0_ptr + (((local_y * 192) + (local_x * 4)) + 48));
+  float4 word_5 = vload4(0, param_0_ptr + (((local_y * 192) + (local_x * 4)) + 60));
+  float4 word_6 = vload4(0, param_0_ptr + (((local_y * 192) + (local_x * 4)) + 72));
+  float4 word_7 = vload4(0, param_0_ptr + (((local_y * 192) + (local_x * 4)) + 84));
+  vstore4(vload4(0, nflatten_z_ptr + ((local_y * 16) + 4)), 0, x_ptr + 0);
+  vstore4((vload4(0, acc_ptr + 0) + (((float4)(x_ptr[0], x_ptr[0], x_ptr[0], x_ptr[0])) * word_4)), 0, acc_ptr + 0);
+  vstore4((vload4(0, acc_ptr + 4) + (((float4)(x_ptr[1], x_ptr[1], x_ptr[1], x_ptr[1])) * word_5)), 0, acc_ptr + 4);
+  vstore4((vload4(0, acc_ptr + 8) + (((float4)(x_ptr[2], x_ptr[2], x_ptr[2], x_ptr[2])) * word_6)), 0, acc_ptr + 8);
+  vstore4((vload4(0, acc_ptr + 12) + (((float4)(x_ptr[3], x_ptr[3], x_ptr[3], x_ptr[3])) * word_7)), 0, acc_ptr + 12);
+  float4 word_8 = vload4(0, param_0_ptr + (((local_y * 192) + (local_x * 4)) + 96));
+  float4 word_9 = vload4(0, param_0_ptr + (((local_y * 192) + (local_x * 4)) + 108));
+  float4 word_10 = vload4(0, param_0_ptr + (((local_y * 192) + (local_x * 4)) + 120));
+  float4 word_11 = vload4(0, param_0_ptr + (((local_y * 192) + (local_x * 4)) + 132));
+  vstore4(vload4(0, nflatten_z_ptr + ((local_y * 16) + 8)), 0, x_ptr + 0);
+  vstore4((vload4(0, acc_ptr + 0) + (((float4)(x_ptr[0], x_ptr[0], x_ptr[0], x_ptr[0])) * word_8)), 0, acc_ptr + 0);
+  vstore4((vload4(0, acc_ptr + 4) + (((float4)(x_ptr[1], x_ptr[1], x_ptr[1], x_ptr[1])) * word_9)), 0, acc_ptr + 4);
+  vstore4((vload4(0, acc_ptr + 8) + (((float4)(x_ptr[2], x_ptr[2], x_ptr[2], x_ptr[2])) * word_10)), 0, acc_ptr + 8);
+  vstore4((vload4(0, acc_ptr + 12) + (((float4)(x_ptr[3], x_ptr[3], x_ptr[3], x_ptr[3])) * word_11)), 0, acc_ptr + 12);
+  float4 word_12 = vload4(0, param_0_ptr + (((local_y * 192) + (local_x * 4)) + 144));
+  float4 word_13 = vload4(0, param_0_ptr + (((local_y * 192) + (local_x * 4)) + 156));
+  float4 word_14 = vload4(0, param_0_ptr + (((local_y * 192) + (local_x * 4)) + 168));
+  float4 word_15 = vload4(0, param_0_ptr + (((local_y * 192) + (local_x * 4)) + 180));
+  vstore4(vload4(0, nflatten_z_ptr + ((local_y * 16) + 12)), 0, x_ptr + 0);
+  vstore4((vload4(0, acc_ptr + 0) + (((float4)(x_ptr[0], x_ptr[0], x_ptr[0], x_ptr[0])) * word_12)), 0, acc_ptr + 0);
+  vstore4((vload4(0, acc_ptr + 4) + (((float4)(x_ptr[1], x_ptr[1], x_ptr[1], x_ptr[1])) * word_13)), 0, acc_ptr + 4);
+  vstore4((vload4(0, acc_ptr + 8) + (((float4)(x_ptr[2], x_ptr[2], x_ptr[2], x_ptr[2])) * word_14)), 0, acc_ptr + 8);
+  vstore4((vload4(0, acc_ptr + 12) + (((float4)(x_ptr[3], x_ptr[3], x_ptr[3], x_ptr[3])) * word_15)), 0, acc_ptr + 12);
+  vstore4((((vload4(0, acc_ptr + 0) + vload4(0, acc_ptr + 4)) + vload4(0, acc_ptr + 8)) + vload4(0, acc_ptr + 12)), 0, total_ptr + 0);
+  sums_ptr[((local_y * 12) + local_x)] = total_ptr[0];
+  sums_ptr[(((local_y * 12) + local_x) + 3)] = total_ptr[1];
+  sums_ptr[(((local_y * 12) + local_x) + 6)] = total_ptr[2];
+  sums_ptr[(((local_y * 12) + local_x) + 9)] = total_ptr[3];
+  barrier(CLK_LOCAL_MEM_FENCE);
+  if (local_y < 4) {
+    T_add_intermediate_ptr[((local_x * 4) + local_y)] = ((((((((((((((((((((((((((((((((sums_ptr[((local_y * 3) + local_x)] + sums_ptr[(((local_y * 3) + local_x) + 12)]) + sums_ptr[(((local_y * 3) + local_x) + 24)]) + sums_ptr[(((local_y * 3) + local_x) + 36)]) + sums_ptr[(((local_y * 3) + local_x) + 48)]) + sums_ptr[(((local_y * 3) + local_x) + 60)]) + sums_ptr[(((local_y * 3) + local_x) + 72)]) + sums_ptr[(((local_y * 3) + local_x) + 84)]) + sums_ptr[(((local_y * 3) + local_x) + 96)]) + sums_ptr[(((local_y * 3) + local_x) + 108)]) + sums_ptr[(((local_y * 3) + local_x) + 120)]) + sums_ptr[(((local_y * 3) + local_x) + 132)]) + sums_ptr[(((local_y * 3) + local_x) + 144)]) + sums_ptr[(((local_y * 3) + local_x) + 156)]) + sums_ptr[(((local_y * 3) + local_x) + 168)]) + sums_ptr[(((local_y * 3) + local_x) + 180)]) + sums_ptr[(((local_y * 3) + local_x) + 192)]) + sums_ptr[(((local_y * 3) + local_x) + 204)]) + sums_ptr[(((local_y * 3) + local_x) + 216)]) + sums_ptr[(((local_y * 3) + local_x) + 228)]) + sums_ptr[(((local_y * 3) + local_x) + 240)]) + sums_ptr[(((local_y * 3) + local_x) + 252)]) + sums_ptr[(((local_y * 3) + local_x) + 264)]) + sums_ptr[(((local_y * 3) + local_x) + 276)]) + sums_ptr[(((local_y * 3) + local_x) + 288)]) + sums_ptr[(((local_y * 3) + local_x) + 300)]) + sums_ptr[(((local_y * 3) + local_x) + 312)]) + sums_ptr[(((local_y * 3) + local_x) + 324)]) + sums_ptr[(((local_y * 3) + local_x) + 336)]) + sums_ptr[(((local_y * 3) + local_x) + 348)]) + sums_ptr[(((local_y * 3) + local_x) + 360)]) + sums_ptr[(((local_y * 3) + local_x) + 372)]) + param_1_ptr[((local_x * 4) + local_y)]);
   }
-  vstore4((vload4(0, matmul_intermediate_local_ptr + 0) + vload4(0, param_1_ptr + (local_x * 4))), 0, T_add_intermediate_ptr + (local_x * 4));
 }
