@@ -84,6 +84,8 @@ def compile(
         plan = pipeline.lower(mod, chosen, inputs, outputs, observe, packed)
     report = compressed.report if compressed is not None else uncompressed(graph)
     metadata = _metadata(graph, chosen, settings, report) | {"operations": _operations(plan)}
+    if parts is not None:
+        metadata["nna"] = parts.table()
     artifact = Artifact(plan, metadata, graph=graph)
     return replace(artifact, report=report.with_file("artifact", *artifact_file(artifact, report.layers)))
 

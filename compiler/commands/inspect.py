@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tilewright import roofline
+from tilewright.commands import nna_tables
 from tilewright.commands.run import add_session_options
 from tilewright.numeric import sample_inputs
 from tilewright.runtime import Session
@@ -31,6 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     parser.add_argument("artifact", type=Path)
     parser.add_argument("--plan", action="store_true", help="print the plan's text form instead")
+    parser.add_argument("--stream", action="store_true", help="print the commands of an NNA's streams instead")
     parser.add_argument(
         "--measure", action="store_true", help="run it here, and show each kernel's time beside this machine's floor"
     )
@@ -45,6 +47,9 @@ def execute(args: argparse.Namespace, out: Console, err: Console) -> int:
     artifact = Artifact.load(args.artifact)
     if args.plan:
         print(artifact.plan.text(), end="")
+        return 0
+    if args.stream:
+        print(nna_tables.disassemble(artifact.plan))
         return 0
     summary = describe(artifact, sizes(memoryview(args.artifact.read_bytes())))
     if args.measure:
@@ -178,6 +183,8 @@ def _show(summary: dict[str, Any], out: Console) -> None:
                 cells += [_figure(launch.get(key), form) for key, form in _MEASURED]
             table.add_row(f"{mark}{index}", launch["kernel"], *cells, ", ".join(launch["layers"]))
     out.print(table)
+    if "nna" in summary["metadata"]:
+        nna_tables.show(summary["metadata"]["nna"], out)
     if measured:
         machine = summary["machine"]
         out.print(

@@ -21,6 +21,8 @@ from tilewright.errors import ArtifactError, ToolError
 
 REGIONS: Final = 8
 _ERROR_BYTES: Final = 1024
+_MAGIC: Final = int.from_bytes(b"COP1", "little")
+_CONFIG, _STREAM = 1, 2  # driver actions
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ def _library() -> Any:
     buffer: list[Any] = [ctypes.c_void_p, ctypes.c_size_t]
     library.tw_nna_run.argtypes = [*buffer, ctypes.POINTER(_Region), ctypes.c_size_t, ctypes.c_uint64, *text]
     library.tw_nna_decode_weights.argtypes = [*buffer, *buffer, *text]
+    library.tw_nna_name.argtypes = [ctypes.c_uint32, ctypes.POINTER(ctypes.c_uint32)]
+    library.tw_nna_name.restype = ctypes.c_char_p
     return library
 
 
@@ -117,3 +121,37 @@ def decode_weights(stream: bytes, count: int) -> NDArray[np.int16]:
     if _library().tw_nna_decode_weights(stream, len(stream), weights.ctypes.data, count, error, len(error)):
         raise ArtifactError(error.value.decode("utf-8", "replace"))
     return weights
+
+
+def disassemble(payload: bytes) -> list[str]:
+    """The commands of a driver payload, a line each: offset in the stream, name, parameter and second word.
+
+    Raises:
+        ArtifactError: it is no payload, or has unknown commands.
+    """
+    words = np.frombuffer(payload[: len(payload) // 4 * 4], "<u4").tolist()
+    start = _stream_start(words)
+    lines, at, length = [], start, ctypes.c_uint32()
+    while at < len(words):
+        name = _library().tw_nna_name(words[at], ctypes.byref(length))
+        if name is None or at + length.value > len(words):
+            raise ArtifactError(f"command stream: word {at - start}: unknown command 0x{words[at]:08x}")
+        parameter = words[at] >> 16
+        if length.value == 2:  # addresses have 48 bits; scales have their shift in the upper 16
+            value = f"{parameter} : {words[at + 1]}" if b"SCALE" in name else str(parameter << 32 | words[at + 1])
+        else:
+            value = str(parameter)
+        lines.append(f"{4 * (at - start):06x}  {name.decode():24} {value}")
+        at += length.value
+    return lines
+
+
+def _stream_start(words: list[int]) -> int:
+    """Where the stream of a driver payload starts, in words: past the driver's actions."""
+    at = 1
+    while at < len(words) and words[:1] == [_MAGIC]:
+        action = words[at] & 0xFF
+        if action == _STREAM:
+            return at + 1
+        at += 3 if action == _CONFIG else 1
+    raise ArtifactError("command stream: a payload without one")

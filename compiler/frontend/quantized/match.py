@@ -22,6 +22,7 @@ from tilewright.integer.windows import Window
 Build = Callable[..., Operation]
 """From the indices of the source maps and of the target map to an operation."""
 
+_MOST_BIAS = 2**30  # of an accumulator of 32 bits
 _MOST_KERNEL, _MOST_STRIDE, _MOST_DILATION = 64, 3, 2
 
 
@@ -120,13 +121,15 @@ def _linear(
 ) -> Match:
     source, x = integers_of(node.inputs[0])
     result = _result(node, may_stay_float=True)
-    units = x.scale * scales
     given = constant(node.inputs[2]) if len(node.inputs) > 2 else np.zeros(len(weights))
     if given is None or given.size not in (1, len(weights)):
         raise Unfit("bias is computed or has another shape")
-    bias = np.rint(np.broadcast_to(given.reshape(-1), len(weights)) / units)
-    if np.abs(bias).max(initial=0) >= 2**31:
-        raise Unfit("bias is too large for its scale")
+    real = np.broadcast_to(given.reshape(-1), len(weights)).astype(np.float64)
+    # Channels whose weights are next to nothing beside their bias: in units that hold the bias they may round to zero.
+    grow = np.maximum(np.abs(real) / (x.scale * scales * _MOST_BIAS), 1)
+    weights = np.rint(weights / grow.reshape(-1, 1, 1, 1)).astype(np.int64)
+    units = x.scale * scales * grow
+    bias = np.rint(real / units)
     if result.quantized:
         try:
             output = Requantize.of(
@@ -212,7 +215,8 @@ def _view(node: ir.Node) -> Match:
         if after[:2] != (1, 1):
             raise Unfit("elements move")
         needs = _readers(result.target)
-        if any(user.op_type not in ("Gemm", "MatMul") for user in needs):
+        outside = any(use.node.outputs[0].is_graph_output() for use in result.target.uses())
+        if outside or not needs or any(user.op_type not in ("Gemm", "MatMul") for user in needs):
             raise Unfit("elements move for a layer other than a fully connected one")
     build: Build = lambda from_, to: View(node.name or node.op_type, from_, to)  # noqa: E731
     return Match(node, (source,), result.target, result.affine, build, needs=needs)

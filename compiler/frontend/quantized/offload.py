@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import onnx_ir as ir
@@ -17,7 +18,10 @@ from tilewright.frontend.quantized.match import Match, match
 from tilewright.frontend.quantized.parts import is_layer, number_parts, results
 from tilewright.frontend.quantized.values import Unfit, integers_of, map_shape
 from tilewright.integer.elementwise import Affine
-from tilewright.integer.network import Map, Network
+from tilewright.integer.network import Map, Network, View
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 OPERATOR = "Stream"
 """The operator of a compiled part. Inputs: its weights (uint8), then maps (1, height, width, channels); outputs: maps.
@@ -35,6 +39,8 @@ class Compiled(Protocol):
     def weights(self) -> bytes: ...
     @property
     def scratch_bytes(self) -> int: ...
+    @property
+    def layers(self) -> Sequence[DataclassInstance]: ...
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,19 @@ class Offload:
     model: ir.Model
     parts: tuple[tuple[tuple[str, ...], Network, Compiled], ...]
     host: Mapping[str, str]
+
+    def table(self) -> dict[str, Any]:
+        """For the artifact's metadata: parts with their layers, what is left to the host and why."""
+        parts = [
+            {
+                "stream_bytes": len(code.payload),
+                "weight_bytes": len(code.weights),
+                "scratch_bytes": code.scratch_bytes,
+                "layers": [dataclasses.asdict(layer) for layer in code.layers],
+            }
+            for _, _, code in self.parts
+        ]
+        return {"parts": parts, "host": dict(self.host)}
 
 
 def offload(model: ir.Model, compile_part: Callable[[Network], Compiled]) -> Offload:
@@ -70,6 +89,9 @@ def offload(model: ir.Model, compile_part: Callable[[Network], Compiled]) -> Off
         nodes = [node for node, part in parts.items() if part == number]
         builder = _Part([matches[node] for node in nodes], results(number, parts, matches))
         network = builder.network()
+        if all(isinstance(operation, View) for operation in network.operations):
+            host |= {matches[node].layer: "its part of the network computes nothing" for node in nodes}
+            continue
         try:
             code = compile_part(network)
         except UnsupportedError as error:

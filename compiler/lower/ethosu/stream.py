@@ -11,7 +11,7 @@ import numpy as np
 
 from tilewright.errors import ToolError
 from tilewright.integer.network import Addition, Convolution, Map, Network, Operation, Pooling, View
-from tilewright.integer.rounding import limits
+from tilewright.integer.rounding import Int, limits
 from tilewright.lower.ethosu.memory import WEIGHTS, Place, Placement, place
 from tilewright.lower.ethosu.weights import Weights, part_kernel_first
 
@@ -23,12 +23,20 @@ except ImportError:  # Vela is an optional extra
 
 @dataclass(frozen=True)
 class LayerCode:
-    """What one layer became: bytes of coded weights and of biases and scales, and the weights' plain 8-bit size."""
+    """What one layer became.
+
+    Attributes:
+        weight_bytes: of coded weights.
+        scale_bytes: of biases and scales.
+        plain_bytes: of the weights at 8 bits.
+        entropy_bytes: of the weights at their zero-order entropy: what no code without context gets below.
+    """
 
     layer: str
     weight_bytes: int = 0
     scale_bytes: int = 0
     plain_bytes: int = 0
+    entropy_bytes: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -106,7 +114,8 @@ class _Emitter:
         op.weights = [api.NpuAddressRange(WEIGHTS, *span) for span in coded.weights]
         op.biases = [api.NpuAddressRange(WEIGHTS, *span) for span in coded.scales]
         weights, scales = (sum(length for _, length in spans) for spans in (coded.weights, coded.scales))
-        self.layers.append(LayerCode(operation.layer, weights, scales, operation.weights.size))
+        entropy = _entropy(operation.weights) / 8
+        self.layers.append(LayerCode(operation.layer, weights, scales, operation.weights.size, entropy))
         return op
 
     def pooling(self, operation: Pooling) -> Any:
@@ -152,6 +161,12 @@ class _Emitter:
             return blocks * block.height * block.width * block.depth, blocks
 
         return min(api.npu_find_block_configs(op, self.accelerator), key=cost)
+
+
+def _entropy(values: Int) -> float:
+    """Bits of all values at the entropy of their distribution."""
+    _, counts = np.unique(values, return_counts=True)
+    return float(-(counts * np.log2(counts / values.size)).sum())
 
 
 def _layout(where: Place) -> Any:

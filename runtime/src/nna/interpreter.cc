@@ -38,23 +38,29 @@ void run_operation(uint32_t code, uint16_t parameter, const Registers& registers
 
 }  // namespace
 
+const char* command_name(uint32_t word, uint32_t* words) {
+  const uint32_t mode = word & kModeMask, code = word & kCodeMask;
+  *words = mode == kPayload ? 2 : 1;
+  if ((mode && mode != kPayload) || word & kReservedMask) return nullptr;
+  if (mode == kPayload) return name_of(Wide(code));
+  return code >= IFM_PAD_TOP ? name_of(Narrow(code)) : name_of(Operation(code));
+}
+
 void run_stream(const Payload& payload, Memory* memory) {
   Registers registers;
   const std::vector<uint32_t>& words = payload.words;
   for (size_t i = 0; i < words.size(); ++i) {
     const size_t at = i;
-    const uint32_t word = words[i], mode = word & kModeMask, code = word & kCodeMask;
+    const uint32_t word = words[i], code = word & kCodeMask;
     const uint16_t parameter = static_cast<uint16_t>(word >> 16);
-    if ((mode && mode != kPayload) || word & kReservedMask) TW_NNA_BAD("word %zu: unknown command 0x%08x", at, word);
-    if (mode == kPayload) {
-      if (!name_of(Wide(code))) TW_NNA_BAD("word %zu: unknown command 0x%08x", at, word);
-      if (++i == words.size()) TW_NNA_BAD("word %zu: %s without its second word", at, name_of(Wide(code)));
+    uint32_t length;
+    const char* name = command_name(word, &length);
+    if (!name) TW_NNA_BAD("word %zu: unknown command 0x%08x", at, word);
+    if (length == 2) {
+      if (++i == words.size()) TW_NNA_BAD("word %zu: %s without its second word", at, name);
       registers.set(Wide(code), parameter, words[i]);
     } else if (code >= IFM_PAD_TOP) {
-      if (!name_of(Narrow(code))) TW_NNA_BAD("word %zu: unknown command 0x%08x", at, word);
       registers.set(Narrow(code), parameter);
-    } else if (!name_of(Operation(code))) {
-      TW_NNA_BAD("word %zu: unknown command 0x%08x", at, word);
     } else if (code == OP_STOP) {
       if (i + 1 != words.size()) TW_NNA_BAD("word %zu: NPU_OP_STOP before the end of %zu words", at, words.size());
       return;
@@ -62,7 +68,7 @@ void run_stream(const Payload& payload, Memory* memory) {
       try {
         run_operation(code, parameter, registers, payload.accelerator, memory);
       } catch (Error& error) {
-        error.text = "word " + std::to_string(at) + ", " + name_of(Operation(code)) + ": " + error.text;
+        error.text = "word " + std::to_string(at) + ", " + name + ": " + error.text;
         throw;
       }
     }

@@ -59,3 +59,5 @@ int tw_nna_decode_weights(const void* stream, size_t nbytes, int16_t* weights, s
     if (count) memcpy(weights, decoded.data(), count * sizeof *weights);
   });
 }
+
+const char* tw_nna_name(uint32_t word, uint32_t* words) { return tw::nna::command_name(word, words); }

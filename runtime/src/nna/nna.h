@@ -28,6 +28,9 @@ TW_NNA_API int tw_nna_run(const void* payload, size_t nbytes, const tw_nna_regio
 TW_NNA_API int tw_nna_decode_weights(const void* stream, size_t nbytes, int16_t* weights, size_t count, char* error,
                                      size_t error_size);
 
+/* The name of a command by its first word, e.g. "NPU_SET_IFM_REGION", or NULL; words is 1 or 2. */
+TW_NNA_API const char* tw_nna_name(uint32_t word, uint32_t* words);
+
 #ifdef __cplusplus
 }
 #endif

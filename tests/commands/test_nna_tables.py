@@ -1,0 +1,39 @@
+"""``tilewright inspect`` on an artifact with command streams."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import tilewright
+from tests.frontend.quantized import models
+from tilewright.cli import main
+
+pytest.importorskip("ethosu.vela", reason="no Vela: pip install 'tilewright[nna]'")
+
+
+def test_layers_and_reasons(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "model.tw"
+    tilewright.compile(models.interrupted(), "nna-ethos-u65-256").save(path)
+    assert main(["inspect", str(path)]) == 0
+    text = capsys.readouterr().out
+    assert "3 layers in 2 command streams" in text
+    assert "its operator has no integer form" in text
+
+
+def test_disassembly(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "model.tw"
+    tilewright.compile(models.interrupted(), "nna-ethos-u65-256").save(path)
+    assert main(["inspect", str(path), "--stream"]) == 0
+    text = capsys.readouterr().out
+    assert text.count("Ethos-U65-256") == 2
+    assert text.count("NPU_OP_STOP") == 2
+    assert "NPU_SET_IFM_BASE0" in text
+
+
+def test_no_stream(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "model.tw"
+    tilewright.compile(models.interrupted(), "cpu").save(path)
+    assert main(["inspect", str(path), "--stream"]) == 0
+    assert capsys.readouterr().out == "no command stream\n"

@@ -1,0 +1,94 @@
+"""Quantized models in the QDQ form, small and random."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from tests.models import make_model
+from tilewright import frontend
+
+
+@dataclass
+class Qdq:
+    """A graph under construction. Values are float; ``quantize`` puts quantizing and dequantizing behind one."""
+
+    seed: int = 0
+    zero: int = 128
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    constants: dict[str, NDArray[Any]] = field(default_factory=dict)
+    inputs: dict[str, tuple[int, list[int | str]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.random = np.random.default_rng(self.seed)
+
+    def input(self, *shape: int) -> str:
+        self.inputs["x"] = (TensorProto.FLOAT, list(shape))
+        return "x"
+
+    def node(self, kind: str, *inputs: str, **attributes: Any) -> str:
+        name = f"{kind.lower()}{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, list(inputs), [f"{name}.out"], name=name, **attributes))
+        return f"{name}.out"
+
+    def constant(self, array: Any, dtype: str) -> str:
+        name = f"c{len(self.constants)}"
+        self.constants[name] = np.asarray(array, dtype)
+        return name
+
+    def quantize(self, value: str, scale: float) -> str:
+        pair = (self.constant(scale, "float32"), self.constant(self.zero, "uint8"))
+        return self.node("DequantizeLinear", self.node("QuantizeLinear", value, *pair), *pair)
+
+    def weight(self, *shape: int, axis: int = 0, most: int = 127) -> str:
+        values = self.random.integers(-most, most + 1, shape)
+        scales = self.random.uniform(0.5, 1, shape[axis]) * 2 / most / np.prod(shape[1:]) ** 0.5
+        pair = (self.constant(scales, "float32"), self.constant(np.zeros(shape[axis]), "int8"))
+        return self.node("DequantizeLinear", self.constant(values, "int8"), *pair, axis=axis)
+
+    def conv(self, value: str, channels: int, depth: int, kernel: int = 3, **attributes: Any) -> str:
+        group = attributes.get("group", 1)
+        weight = self.weight(channels, depth // group, kernel, kernel)
+        bias = self.constant(self.random.normal(size=channels) * 0.1, "float32")
+        return self.node("Conv", value, weight, bias, pads=[kernel // 2] * 4, **attributes)
+
+    def build(self, outputs: dict[str, tuple[int, ...]]) -> onnx.ModelProto:
+        named = {name: (TensorProto.FLOAT, list(shape)) for name, shape in outputs.items()}
+        return make_model(self.nodes, self.inputs, named, self.constants)  # type: ignore[arg-type]
+
+
+def residual() -> onnx.ModelProto:
+    """Convolutions, a depthwise one, a sum, a pooling, a flattening and two fully connected layers, all in integers."""
+    q = Qdq()
+    x = q.quantize(q.input(1, 4, 12, 12), 0.02)
+    y = q.quantize(q.node("Relu", q.conv(x, 8, 4)), 0.02)
+    y = q.quantize(q.conv(y, 8, 8, strides=[2, 2], group=8), 0.02)
+    z = q.quantize(q.conv(y, 8, 8, 1), 0.015)
+    y = q.quantize(q.node("Add", y, z), 0.025)
+    y = q.quantize(q.node("MaxPool", y, kernel_shape=[2, 2], strides=[2, 2]), 0.025)
+    y = q.quantize(q.node("Flatten", y), 0.025)
+    y = q.quantize(q.node("Gemm", y, q.weight(20, 72), transB=1), 0.02)
+    y = q.node("Gemm", y, q.weight(5, 20), transB=1)
+    return q.build({y: (1, 5)})
+
+
+def interrupted() -> onnx.ModelProto:
+    """A function that has no integer form between two convolutions."""
+    q = Qdq(1)
+    x = q.quantize(q.input(1, 4, 6, 6), 0.02)
+    y = q.quantize(q.conv(x, 8, 4), 0.02)
+    y = q.quantize(q.node("Sigmoid", y), 1 / 128)
+    y = q.quantize(q.conv(y, 8, 8), 0.02)
+    y = q.quantize(q.node("GlobalAveragePool", y), 0.005)
+    return q.build({y: (1, 8, 1, 1)})
+
+
+def load(model: onnx.ModelProto) -> ir.Model:
+    """As the compiler sees it."""
+    return frontend.load(model)

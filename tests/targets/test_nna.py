@@ -1,0 +1,117 @@
+"""Whole networks on Ethos-U targets: compiled, saved, loaded, run on the simulated device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tilewright
+from tests.frontend.quantized import models
+from tilewright.artifact import Artifact
+from tilewright.errors import ToolError, UsageError
+from tilewright.frontend.quantized import offload
+from tilewright.integer.network import run
+from tilewright.lower.ethosu import compile_network
+from tilewright.passes.execution import runner
+from tilewright.runtime import Session, nna
+
+pytest.importorskip("ethosu.vela", reason="no Vela: pip install 'tilewright[nna]'")
+
+DEVICES = ("nna-ethos-u55-128", "nna-ethos-u55-256", "nna-ethos-u65-256", "nna-ethos-u65-512")
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_network_of_integers(device: str, tmp_path: Path) -> None:
+    """Bit-exact with the integer reference: the result is its accumulators times float scales."""
+    path = tmp_path / "model.tw"
+    tilewright.compile(models.residual(), device).save(path)
+    session = Session(path)
+    assert session.device.endswith("and a simulated NNA")
+    (name,) = (tensor.name for tensor in session.outputs)
+    made = offload(models.load(models.residual()), lambda network: compile_network(network, device[4:]))
+    ((_, network, _),) = made.parts
+    scales = made.model.graph.initializers[f"{name}.scales"].const_value
+    assert scales is not None
+    random = np.random.default_rng(0)
+    for _ in range(3):
+        x = random.uniform(-2.5, 2.5, (1, 4, 12, 12)).astype(np.float32)
+        integers = np.clip(np.rint(x / np.float32(0.02)) + 128, 0, 255)[0].transpose(1, 2, 0)
+        (want,) = run(network, [integers])
+        got = session.run({"x": x})[name]
+        np.testing.assert_array_equal(got, want.reshape(1, -1).astype(np.float32) * scales.numpy())
+
+
+def test_the_host_computes_what_the_device_cannot(tmp_path: Path) -> None:
+    """Against onnxruntime, which computes in float between quantizations: at most two steps of the output's scale."""
+    artifact = tilewright.compile(models.interrupted(), "nna-ethos-u55-128")
+    assert list(artifact.metadata["nna"]["host"].values()) == ["its operator has no integer form"]
+    assert [len(part["layers"]) for part in artifact.metadata["nna"]["parts"]] == [1, 2]
+    path = tmp_path / "model.tw"
+    artifact.save(path)
+    x = np.random.default_rng(1).uniform(-2.5, 2.5, (1, 4, 6, 6)).astype(np.float32)
+    (want,) = runner(models.load(models.interrupted()))({"x": x}).values()
+    (got,) = Session(path).run({"x": x}).values()
+    assert np.abs(got - want).max() <= 2 * 0.005 + 1e-6
+
+
+def test_float_networks_run_on_the_host(tmp_path: Path) -> None:
+    q = models.Qdq()
+    x = q.input(1, 4, 6, 6)
+    y = q.conv(x, 8, 4)
+    model = q.build({y: (1, 8, 6, 6)})
+    artifact = tilewright.compile(model, "nna")
+    assert artifact.plan.target == "nna-ethos-u55-128"
+    assert artifact.metadata["nna"]["parts"] == []
+    path = tmp_path / "model.tw"
+    artifact.save(path)
+    data = np.random.default_rng(1).normal(size=(1, 4, 6, 6)).astype(np.float32)
+    (want,) = runner(models.load(model))({"x": data}).values()
+    np.testing.assert_allclose(next(iter(Session(path).run({"x": data}).values())), want, rtol=1e-4, atol=1e-5)
+
+
+def test_streams_disassemble(tmp_path: Path) -> None:
+    artifact = tilewright.compile(models.residual(), "nna")
+    (payload,) = (image.data for module in artifact.plan.modules for image in module.images if image.kind == "ethosu")
+    lines = nna.disassemble(payload)
+    operations = [line.split()[1] for line in lines if "NPU_OP" in line and "WAIT" not in line]
+    assert operations == [
+        "NPU_OP_CONV", "NPU_OP_DEPTHWISE", "NPU_OP_CONV", "NPU_OP_ELEMENTWISE", "NPU_OP_POOL", "NPU_OP_CONV",
+        "NPU_OP_CONV", "NPU_OP_STOP",
+    ]  # fmt: skip
+    assert lines[-1].split()[0] == f"{4 * (len(payload) // 4 - 1) - 32:06x}"
+
+
+def test_a_damaged_stream_is_refused_at_run(tmp_path: Path) -> None:
+    artifact = tilewright.compile(models.residual(), "nna")
+    path = tmp_path / "model.tw"
+    artifact.save(path)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"COP1") + 4 * 8  # the first command
+    data[at : at + 4] = (0xFFFFFFFF).to_bytes(4, "little")
+    session = Session(bytes(data), trusted=True)  # checksums would tell
+    with pytest.raises(tilewright.errors.TilewrightError, match=r"kernel 'stream'.*unknown command 0xffffffff"):
+        session.run({"x": np.zeros((1, 4, 12, 12), np.float32)})
+
+
+def test_the_simulator_may_be_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TILEWRIGHT_NNA", str(tmp_path / "none.so"))
+    with pytest.raises(OSError, match=r"none\.so"):
+        nna._library.__wrapped__()
+    monkeypatch.delenv("TILEWRIGHT_NNA")
+    monkeypatch.setattr(nna, "__file__", str(tmp_path / "nna.py"))
+    with pytest.raises(ToolError, match="not built"):
+        nna.library_path()
+
+
+def test_half_precision_is_refused() -> None:
+    with pytest.raises(UsageError, match="computes in integers"):
+        tilewright.compile(models.residual(), "nna", recipe={"precision": "fp16"})
+
+
+def test_artifacts_load_again(tmp_path: Path) -> None:
+    artifact = tilewright.compile(models.residual(), "nna")
+    path = tmp_path / "model.tw"
+    artifact.save(path)
+    assert Artifact.load(path).plan.text() == artifact.plan.text()
