@@ -1,11 +1,16 @@
-"""Dense fp32 networks against onnxruntime: MobileNetV2, ResNet-18 and AlexNet at 224x224, batch 1.
+"""Networks against onnxruntime in fp32, dense or compressed: MobileNetV2, ResNet-18, AlexNet at 224x224, batch 1.
 
-    python benchmarks/networks.py [--network resnet18] [--target cpu] [--threads 1] [--rounds 15] [--json out.json]
+    python benchmarks/networks.py [--compressed] [--network resnet18] [--target cpu] [--threads 1] [--rounds 15]
+                                  [--json out.json]
+
+Compressed: int8 weights and activations, 80 % of the 16x4 blocks pruned (AlexNet: dense int8 convolutions, fully
+connected layers int4 with 90 % pruned). Nothing is trained, so these networks know nothing: speed is what is measured,
+and that the artifact computes what onnxruntime computes of the compressed ONNX.
 
 Weights are random (the arithmetic does not care), the graphs are built here as ONNX. Both programs run in one process,
 interleaved (A B A B ...) after a warm-up; neither spins. A round's ratio is our time over onnxruntime's in that round.
 The table gives medians over rounds, of wall time and of CPU time of the whole process, since other work on the machine
-blurs wall time more. Bar: a wall ratio of at most 1.5 with one thread.
+blurs wall time more. Bars, of wall ratios with one thread: 1.5 dense; compressed .25, .15 and .10.
 """
 
 from __future__ import annotations
@@ -29,6 +34,24 @@ import tilewright
 from tilewright.runtime import Session
 
 BAR = 1.5
+_PRUNED = {"density": 0.2, "layout": "block_sparse(16,4)", "pivot": False}
+_INT8 = {"weights": "int8", "activations": 8}
+_WHOLE = {"name": "conv.0", "density": 1.0}  # three input channels
+# By network: recipe and bar.
+COMPRESSED: dict[str, tuple[dict[str, Any], float]] = {
+    "mobilenet_v2": (
+        {"prune": _PRUNED, "quantize": _INT8, "layer": [_WHOLE, {"kind": "depthwise", "density": 1.0}]},
+        0.25,
+    ),
+    "resnet18": ({"prune": _PRUNED, "quantize": _INT8, "layer": [_WHOLE]}, 0.15),
+    "alexnet": (
+        {
+            "quantize": _INT8,
+            "layer": [{"name": "gemm*", "weights": "int4", "density": 0.1, "layout": "block_sparse(16,4)"}],
+        },
+        0.10,
+    ),
+}
 
 
 class Graph:
@@ -172,19 +195,20 @@ def interleave(rivals: list[Callable[[], object]], rounds: int) -> list[list[tup
     return times
 
 
-def measure(name: str, target: str, threads: int, rounds: int) -> dict[str, Any]:
+def measure(name: str, target: str, threads: int, rounds: int, compressed: bool = False) -> dict[str, Any]:
     """One row of the table: compile, compare, time."""
     model = NETWORKS[name]()
-    begin = time.process_time()
-    artifact = tilewright.compile(model, target=target)
-    compile_seconds = time.process_time() - begin
     x = np.random.default_rng(1).standard_normal((1, 3, 224, 224), dtype=np.float32)
+    small = tilewright.compress(model, COMPRESSED[name][0], calibration={"x": x}) if compressed else model
+    begin = time.process_time()
+    artifact = tilewright.compile(small, target=target)
+    compile_seconds = time.process_time() - begin
     rival = reference(model, threads)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{name}.tw"
         artifact.save(path)
         with Session(path, threads=threads) as session:
-            expected, got = rival.run(None, {"x": x})[0], session.run({"x": x})["y"]
+            expected, got = reference(small, threads).run(None, {"x": x})[0], session.run({"x": x})["y"]
             theirs, ours = interleave([lambda: rival.run(None, {"x": x}), lambda: session.run({"x": x})], rounds)
     return {
         "network": name,
@@ -196,24 +220,27 @@ def measure(name: str, target: str, threads: int, rounds: int) -> dict[str, Any]
         "cpu_ratio": statistics.median(b[1] / a[1] for a, b in zip(theirs, ours, strict=True)),
         "relative_l2": float(np.linalg.norm(got - expected) / np.linalg.norm(expected)),
         "compile_cpu_s": compile_seconds,
+        "bytes": len(artifact.to_bytes()),
+        "bar": COMPRESSED[name][1] if compressed else BAR,
         "rounds": rounds,
     }
 
 
-_HEAD = "network        target        thr  onnxruntime   tilewright   ratio wall   ratio cpu   rel. L2   compile"
+_HEAD = "network        target        thr  onnxruntime   tilewright   ratio wall   ratio cpu   rel. L2   compile        bytes"
 
 
 def _line(row: dict[str, Any]) -> str:
     return (
         f"{row['network']:<14} {row['target']:<13} {row['threads']:>3} {row['onnxruntime_ms']:>9.2f} ms"
         f" {row['tilewright_ms']:>9.2f} ms {row['wall_ratio']:>12.2f} {row['cpu_ratio']:>11.2f}"
-        f" {row['relative_l2']:>9.1e} {row['compile_cpu_s']:>7.1f} s"
+        f" {row['relative_l2']:>9.1e} {row['compile_cpu_s']:>7.1f} s {row['bytes']:>12,}"
     )
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", action="append", choices=NETWORKS, help="only this one (repeatable)")
+    parser.add_argument("--compressed", action="store_true", help="pruned and quantized, by the recipes in this file")
     parser.add_argument("--target", default="cpu")
     parser.add_argument("--threads", type=int, action="append", help="repeatable; default 1")
     parser.add_argument("--rounds", type=int, default=15)
@@ -223,14 +250,14 @@ def main(arguments: list[str] | None = None) -> int:
     print(_HEAD)
     for threads in options.threads or [1]:
         for name in options.network or NETWORKS:
-            row = measure(name, options.target, threads, options.rounds)
+            row = measure(name, options.target, threads, options.rounds, options.compressed)
             rows.append(row)
             print(_line(row), flush=True)
     if options.json:
         options.json.write_text(json.dumps(rows, indent=2) + "\n")
-    missed = [row["network"] for row in rows if row["threads"] == 1 and row["wall_ratio"] > BAR]
+    missed = [row["network"] for row in rows if row["threads"] == 1 and row["wall_ratio"] > row["bar"]]
     if missed:
-        print(f"over the bar of {BAR}: {', '.join(missed)}")
+        print(f"over the bar: {', '.join(missed)}")
     return 1 if missed else 0
 
 
