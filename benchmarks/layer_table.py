@@ -176,9 +176,10 @@ def _text(value: float | None, form: str) -> str:
 
 def arguments(parser: argparse.ArgumentParser, layers: Sequence[str], forms: Sequence[str]) -> None:
     """Declares the options that fc.py and conv.py share."""
+    listed = ", ".join(forms).replace("%", "%%")  # argparse formats its help
     parser.add_argument("--layer", nargs="+", choices=layers, default=list(layers), metavar="NAME")
     parser.add_argument(
-        "--form", nargs="+", choices=forms, default=list(forms), metavar="NAME", help=f"of {', '.join(forms)}"
+        "--form", nargs="+", choices=forms, default=list(forms), metavar="NAME", help=f"of {listed}"
     )
     parser.add_argument(
         "--rival", nargs="*", choices=list(RUNTIMES), default=[], metavar="NAME", help=f"of {', '.join(RUNTIMES)}"
