@@ -285,21 +285,23 @@ class Settings(msgspec.Struct, frozen=True):
 _SPARE = [{"kind": "depthwise", "weights": "int8"}]
 # Scales of channels do for weights what equalisation would; on networks with ReLU6 it makes activations worse.
 _INT8 = {"weights": "int8", "activations": 8, "correct_bias": True}
-_SPARSE = {"density": 0.1, "layout": "block_sparse(4,4)"}
+# 16x4 blocks fill the registers of integer dot products; activations by their own range need no samples.
+_SPARSE = {"density": 0.1, "layout": "block_sparse(16,4)"}
+_DYNAMIC = {"activations": 8, "dynamic": True}
 
 _PRESETS: Mapping[str, Mapping[str, Any]] = {
     "fp32": {},
     "fp16": {"precision": "fp16"},
     "int8": {"quantize": _INT8},
-    "weights8": {"quantize": {"weights": "int8"}},
+    "weights8": {"quantize": {"weights": "int8(asymmetric)"}},
     "int4": {"quantize": {"weights": "int4(group=32)"}, "layer": _SPARE},
     "codebook4": {"cluster": {"centroids": 16, "scaled": True}, "storage": {"entropy": True}, "layer": _SPARE},
     "astc6x5": {"astc": {"block": "6x5"}, "layer": _SPARE},
     "astc6x6": {"astc": {"block": "6x6"}, "layer": _SPARE},
     "mixed5": {"allocate": {"bits": 5.0}, "quantize": {"rounding": "adaptive"}},
     "mixed4": {"allocate": {"bits": 4.0}, "quantize": {"rounding": "adaptive"}},
-    "sparse90-int8": {"prune": _SPARSE, "quantize": {"weights": "int8"}, "layer": _SPARE},
-    "sparse90-int4": {"prune": _SPARSE, "quantize": {"weights": "int4(group=32)"}, "layer": _SPARE},
+    "sparse90-int8": {"prune": _SPARSE, "quantize": {"weights": "int8", **_DYNAMIC}, "layer": _SPARE},
+    "sparse90-int4": {"prune": _SPARSE, "quantize": {"weights": "int4(group=32)", **_DYNAMIC}, "layer": _SPARE},
 }
 
 RecipeLike = Recipe | Mapping[str, Any] | str | os.PathLike[str] | None
