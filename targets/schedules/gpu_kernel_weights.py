@@ -23,6 +23,12 @@ from tilewright.targets.schedules.gpu_words import STEP, Words, chunk_of
 Array = npt.NDArray[Any]
 
 _PADDING = 1.05  # what padding may cost
+KEPT_DENSE = "computes in float32, where unpacked weights are as fast"
+# Operations that a kernel is predicted to take, see ``slower``.
+_DECODE = 3  # an integer
+_INDEX = 4  # a block's place
+_NEAR, _FAR = 1, 8  # a word from the cache, and from memory
+_FEW_ROWS = 64
 _ROWS = 4  # most outputs of a work-item: a vector
 
 
@@ -105,12 +111,12 @@ def _clustered(codec: Codebook, arrays: Mapping[str, Array], shape: tuple[int, i
     return Payload(values, index, bits, scales, table=table, blank=zero[:1].reshape(1, 1))
 
 
-def kernel_weights(weight: CompressedWeight, lanes: int, integer: bool = False) -> KernelWeights | str:
+def kernel_weights(weight: CompressedWeight, lanes: int, taps: int = 1) -> KernelWeights | str:
     """Packs a weight for a kernel.
 
     Args:
         lanes: work-items side by side that share a tile of the weight, at most.
-        integer: activations are bytes, which the kernel multiplies with bytes.
+        taps: of a convolution; no block may belong to two.
 
     Returns:
         What the kernel reads, or the reason why there is no kernel.
@@ -124,8 +130,9 @@ def kernel_weights(weight: CompressedWeight, lanes: int, integer: bool = False) 
     layout = weight.format.layout
     sparse = isinstance(layout, BlockSparse)
     bh, bw = (layout.bh, layout.bw) if isinstance(layout, BlockSparse) else (0, 0)
-    if integer and (payload.bits > 8 or payload.table is not None or payload.zeros is not None or bw % 4):
-        return f"no dot product of bytes for {weight.unpack.format}"
+    channels = weight.unpack.matrix[1] // taps
+    if taps > 1 and (not sparse or channels % bw):
+        return "a convolution of several taps, whose blocks do not divide the channels" if sparse else KEPT_DENSE
     chunk = chunk_of(payload.bits)
     if payload.group % chunk:
         return f"groups of {payload.group} columns are no whole words of {payload.bits} bits"
@@ -194,5 +201,17 @@ def _packed(words: Words, payload: Payload) -> KernelWeights:
 
 
 def slower(words: Words, depth: int, rows: int) -> str:
-    """Why a dense kernel is predicted to be faster for so many rows of activations; "" where it is not."""
-    return ""
+    """Why a dense kernel is predicted to be faster for so many rows of activations, or pixels; "" where it is not.
+
+    Counts operations for a weight and up to four rows: multiplications, decoding, and loads, which weigh more where
+    few rows leave the memory no time.
+    """
+    together = min(rows, 4)
+    load = _FAR if rows <= _FEW_ROWS else _NEAR
+    decoding = (_DECODE if words.planes else 0) + words.zeros
+    blocks = _INDEX / (words.bw * words.rows) if words.bw else 0
+    density = words.columns / depth
+    ours = density * (together + load * words.bits / 32 + decoding + blocks)
+    if ours <= together + load:
+        return ""
+    return f"sparse slower at a density of {density:.0%}" if words.bw else KEPT_DENSE

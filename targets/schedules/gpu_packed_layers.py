@@ -18,8 +18,10 @@ from tilewright.plan import PackedParameter
 from tilewright.targets.packed_weights import CompressedWeight, PackedWeights
 from tilewright.targets.schedules.cpu_ir import i64s
 from tilewright.targets.schedules.cpu_layout import constant, shape_of
+from tilewright.targets.schedules.cpu_spatial import Window
 from tilewright.targets.schedules.gpu_common import GpuLimits
 from tilewright.targets.schedules.gpu_compressed import Product, compressed, padded_depth
+from tilewright.targets.schedules.gpu_compressed_conv import Convolution, convolution, offsets
 from tilewright.targets.schedules.gpu_kernel_weights import KernelWeights, float_weights, kernel_weights, slower
 
 _FEW_ROWS = 64  # of activations: more make a tile of gpu_tile worth its while
@@ -55,10 +57,11 @@ class _PackedLayers(relax.PyExprMutator):  # type: ignore[misc]
     def visit_call_(self, call: Any) -> Any:
         needed = _weight(call) in self.unpacked
         call = self.visit_expr_post_order(call)
-        if getattr(call.op, "name", "") == "relax.matmul" and not needed:
-            new = self._matmul(call)
-            return call if new is None else new
-        return call
+        name = getattr(call.op, "name", "")
+        if needed or name not in _LAYERS:
+            return call
+        new = self._matmul(call) if name == "relax.matmul" else self._conv2d(call)
+        return call if new is None else new
 
     # -- layers
 
@@ -97,11 +100,40 @@ class _PackedLayers(relax.PyExprMutator):  # type: ignore[misc]
         data = self._widened(data, padded_depth(packed.words, shape_of(data)[-1]))
         layer = Product(packed.words, shape_of(data), str(data.ty.dtype)).tiled(self.limits)
         result = self._emit(compressed(layer), "compressed", [data, *weights], layer.out_shape, "float32")
-        if not _is_one(packed.factor):
-            result = self.builder_.emit(relax.op.multiply(result, constant(packed.factor)))
-        return result if result.ty.dtype == call.ty.dtype else relax.op.astype(result, call.ty.dtype)
+        return self._finished(result, packed.factor, call)
+
+    def _conv2d(self, call: Any) -> Any:
+        """A convolution by a compressed weight, or None."""
+        data, right = call.args
+        attrs, found = call.attrs, self._find(right)
+        layouts = (str(attrs.data_layout), str(attrs.kernel_layout), str(attrs.out_layout))
+        if found is None or int(attrs.groups) != 1 or layouts != ("NCHW", "OIHW", "NCHW") or 0 in shape_of(call):
+            return None
+        weight, _ = found
+        (_, taps, channels), perm = weight.unpack.split, weight.unpack.perm
+        kernel = [int(size) for size in shape_of(right)[2:]]
+        if math.prod(kernel) != taps or perm.index(0) != 0 or (taps > 1 and perm != (0, 2, 1)):
+            return None
+        batch, _, *out = shape_of(call)
+        packed = self._packed(weight, batch * math.prod(out), 1, taps)
+        if packed is None:
+            return None
+        data, window = self._padded_image(data, out, kernel, attrs)
+        layer = Convolution(packed.words, window, channels, str(data.ty.dtype))
+        operands = [data, *self._parameters(weight, packed)]
+        if layer.has_table:
+            operands.insert(1, constant(np.array(offsets(layer), np.int32)))
+        result = self._emit(convolution(layer), "compressed_conv", operands, layer.out_shape, "float32")
+        factor = packed.factor if packed.factor.ndim == 0 else packed.factor[:, None, None]
+        return self._finished(result, factor, call)
 
     # -- parts
+
+    def _finished(self, result: Any, factor: Any, call: Any) -> Any:
+        """The result of a kernel times what is left of the scales, in the type that the layer had."""
+        if not (factor == 1).all():
+            result = self.builder_.emit(relax.op.multiply(result, constant(factor)))
+        return result if result.ty.dtype == call.ty.dtype else relax.op.astype(result, call.ty.dtype)
 
     def _find(self, expr: Any) -> tuple[CompressedWeight, bool] | None:
         """The compressed weight that an operand is; in half precision it was converted on the way."""
@@ -110,8 +142,8 @@ class _PackedLayers(relax.PyExprMutator):  # type: ignore[misc]
             expr = value.args[0]
         return self.weights.find(expr, self.lookup_binding)
 
-    def _packed(self, weight: CompressedWeight, rows: int, lanes: int) -> KernelWeights | None:
-        packed = kernel_weights(weight, lanes)
+    def _packed(self, weight: CompressedWeight, rows: int, lanes: int, taps: int = 1) -> KernelWeights | None:
+        packed = kernel_weights(weight, lanes, taps)
         reason = packed if isinstance(packed, str) else slower(packed.words, weight.unpack.matrix[1], rows)
         if reason:
             self.reasons[weight.source[weight.unpack.roles[0]].name] = reason
@@ -154,8 +186,29 @@ class _PackedLayers(relax.PyExprMutator):  # type: ignore[misc]
         wide = te.compute(i64s(*batch, depth), element, name="widen")
         return self._emit(te.create_prim_func([rows, wide]), "widen", [data], (*batch, depth), dtype)
 
+    def _padded_image(self, data: Any, out: Sequence[int], kernel: Sequence[int], attrs: Any) -> tuple[Any, Window]:
+        """The image with the window's padding around it, and the window on that."""
+        batch, channels, height, width = shape_of(data)
+        strides, dilation = [int(s) for s in attrs.strides], [int(d) for d in attrs.dilation]
+        top, left = int(attrs.padding[0]), int(attrs.padding[1])
+        needed = [(o - 1) * s + (k - 1) * d + 1 for o, s, k, d in zip(out, strides, kernel, dilation, strict=True)]
+        high, wide = max(needed[0], height + top), max(needed[1], width + left)
+        window = Window(batch, high, wide, *out, *kernel, *strides, *dilation, 0, 0)
+        if (high, wide) == (height, width):
+            return data, window
+        dtype = str(data.ty.dtype)
+        image = te.placeholder(i64s(batch, channels, height, width), dtype, "image")
 
-_LAYERS = {"relax.matmul"}
+        def element(n: Any, c: Any, y: Any, x: Any) -> Any:
+            inside = tirx.all(y >= top, y < height + top, x >= left, x < width + left)
+            return tirx.if_then_else(inside, image(n, c, y - top, x - left), tirx.const(0, dtype))
+
+        made = te.compute(i64s(batch, channels, high, wide), element, name="pad")
+        function = te.create_prim_func([image, made])
+        return self._emit(function, "pad", [data], (batch, channels, high, wide), dtype), window
+
+
+_LAYERS = {"relax.matmul", "relax.nn.conv2d"}
 _MOVES = {"relax.permute_dims", "relax.astype"}
 
 
@@ -178,7 +231,3 @@ def _used_unpacked(function: Any) -> set[Any]:
         if getattr(getattr(binding.value, "op", None), "name", "") in _MOVES and binding.value.args[0] in used:
             used.add(binding.var)
     return used
-
-
-def _is_one(factor: Any) -> bool:
-    return bool(np.all(factor == 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -84,3 +85,71 @@ def assert_close(got: Array, wanted: tuple[Array, Array], unit: float = 2.0**-23
     errors mostly cancel."""
     value, size = wanted
     np.testing.assert_array_less(np.abs(got.astype(np.float64) - value), terms * unit * size + 1e-30)
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A convolution of ``channels`` on an image, with equal padding on all sides."""
+
+    channels: int
+    size: tuple[int, int]
+    kernel: tuple[int, int] = (1, 1)
+    stride: int = 1
+    dilation: int = 1
+    padding: int = 0
+    batch: int = 1
+
+    @property
+    def out(self) -> tuple[int, int]:
+        (height, width), (kh, kw) = self.size, self.kernel
+        rows, columns = (
+            (side + 2 * self.padding - (k - 1) * self.dilation - 1) // self.stride + 1
+            for side, k in ((height, kh), (width, kw))
+        )
+        return rows, columns
+
+    @property
+    def depth(self) -> int:
+        return self.channels * self.kernel[0] * self.kernel[1]
+
+    @property
+    def x(self) -> tuple[int, ...]:
+        return (self.batch, self.channels, *self.size)
+
+    def weight(self, matrix: Array) -> Array:
+        """OIHW of a matrix whose columns are taps, then channels."""
+        return np.ascontiguousarray(matrix.reshape(-1, *self.kernel, self.channels).transpose(0, 3, 1, 2))
+
+    def patches(self, x: Array) -> Array:
+        """[batch, *out, depth] of an image, in double precision."""
+        p, (rows, columns) = self.padding, self.out
+        wide = np.pad(x.astype(np.float64), ((0, 0), (0, 0), (p, p), (p, p)))
+        taps = []
+        for i in range(self.kernel[0]):
+            for j in range(self.kernel[1]):
+                top, left = i * self.dilation, j * self.dilation
+                bottom, right = top + (rows - 1) * self.stride + 1, left + (columns - 1) * self.stride + 1
+                taps.append(wide[:, :, top : bottom : self.stride, left : right : self.stride])
+        return np.concatenate(taps, axis=1).transpose(0, 2, 3, 1)
+
+
+def convolution(weight: PackedWeight, conv: Conv) -> ir.Model:
+    """y = relu(conv(x, W) + b + r)."""
+    outputs = weight.shape[0]
+    pads, strides, dilations = [conv.padding] * 4, [conv.stride] * 2, [conv.dilation] * 2
+    shape = [conv.batch, outputs, *conv.out]
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["c"], name="c", pads=pads, strides=strides, dilations=dilations),
+        helper.make_node("Add", ["c", "r"], ["s"], name="residual"),
+        helper.make_node("Relu", ["s"], ["y"], name="relu"),
+    ]
+    weights = {"w": conv.weight(unpack(weight)), "b": activations(outputs, seed=2)}
+    inputs = {"x": (FLOAT, list(conv.x)), "r": (FLOAT, shape)}
+    return encoded(make_model(nodes, inputs, {"y": (FLOAT, shape)}, weights), weight)
+
+
+def convolution_reference(weight: PackedWeight, conv: Conv, x: Array, residual: Array) -> tuple[Array, Array]:
+    """As ``product_reference``, [batch, outputs, *out]."""
+    lead = residual.transpose(0, 2, 3, 1)
+    value, size = product_reference(weight, conv.patches(x), lead)
+    return value.transpose(0, 3, 1, 2), size.transpose(0, 3, 1, 2)
