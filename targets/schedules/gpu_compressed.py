@@ -24,7 +24,8 @@ from tilewright.targets.schedules.gpu_words import STEP, Words, vector
 
 TEMPLATE = "gpu_compressed"
 _BUSY = 4096  # work-items that keep a small GPU busy
-_ACCUMULATORS = 16  # registers that chains may take
+_ACCUMULATORS = 16  # registers that chains may take at most ...
+_WORDS = 36  # ... and together with the words of a chunk
 _FOUR = 4
 
 
@@ -55,7 +56,15 @@ class Product:
     @property
     def chains(self) -> int:
         """Sums of a row that are independent of each other, to hide the latency of additions."""
-        return max(1, min(_FOUR, _ACCUMULATORS // (self.tile * self.words.rows)))
+        spare = min(_ACCUMULATORS, _WORDS - self.words.words * self.words.rows)
+        return max(1, min(_FOUR, spare // (self.tile * self.words.rows)))
+
+    @property
+    def registers(self) -> int:
+        """Roughly what a work-item needs, of 32 bits: sums, the words of a chunk, activations, and the rest."""
+        w = self.words
+        sums = self.tile * w.rows * (self.chains + bool(w.group))
+        return sums + w.words * w.rows + _FOUR * self.tile + 4 * w.rows
 
     @property
     def unrolled(self) -> int:
@@ -76,6 +85,8 @@ class Product:
         """The same layer with its tile and splits chosen."""
         w = self.words
         most = max(1, limits.accumulators // w.rows // (2 if w.group else 1))
+        while most > 1 and replace(self, tile=most).registers > limits.registers:
+            most -= 1
         tile = -(-self.rows // -(-self.rows // most))
         splits = max(1, limits.group // w.lanes)
         items = w.tiles * w.lanes * -(-self.rows // tile)

@@ -186,14 +186,15 @@ class _PackedLayers(relax.PyExprMutator):  # type: ignore[misc]
         wide = te.compute(i64s(*batch, depth), element, name="widen")
         return self._emit(te.create_prim_func([rows, wide]), "widen", [data], (*batch, depth), dtype)
 
-    def _padded_image(self, data: Any, out: Sequence[int], kernel: Sequence[int], attrs: Any) -> tuple[Any, Window]:
+    def _padded_image(self, data: Any, out: Any, kernel: Any, attrs: Any) -> tuple[Any, Window]:
         """The image with the window's padding around it, and the window on that."""
         batch, channels, height, width = shape_of(data)
         strides, dilation = [int(s) for s in attrs.strides], [int(d) for d in attrs.dilation]
         top, left = int(attrs.padding[0]), int(attrs.padding[1])
         needed = [(o - 1) * s + (k - 1) * d + 1 for o, s, k, d in zip(out, strides, kernel, dilation, strict=True)]
         high, wide = max(needed[0], height + top), max(needed[1], width + left)
-        window = Window(batch, high, wide, *out, *kernel, *strides, *dilation, 0, 0)
+        pairs = (*out, *kernel, *strides, *dilation, 0, 0)
+        window = Window(batch, high, wide, *pairs)
         if (high, wide) == (height, width):
             return data, window
         dtype = str(data.ty.dtype)
