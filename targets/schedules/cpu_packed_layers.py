@@ -48,7 +48,7 @@ class PackedLayers:
     """Emits kernels for layers with compressed weights.
 
     Attributes:
-        reasons: why a layer's weights are unpacked at load instead, by name of the layer's weight.
+        reasons: why a weight is unpacked at load instead, by its name.
     """
 
     def __init__(self, mod: Any, weights: PackedWeights, core: Core, dot: Dot) -> None:
@@ -115,6 +115,11 @@ class PackedLayers:
             return None
         quantized = self._quantized(rewriter, data) if packed.blocks.word == 4 else None
         (_, height, width, _), inner = _image_with_padding(window, (1, *shape_of(data)[2:], channels), packed.blocks.bw)
+        is_flat = (inner.out_height, inner.out_width) == (height, width)
+        short = packed.blocks.lanes - (height * width if is_flat else inner.out_width)
+        if short > 0:
+            width += short  # or the last vector of the last row would read past the image
+            inner = replace(inner, width=width)
         if quantized is not None:
             operands = self._operands(rewriter, data, DEQUANTIZE)
             source = None if operands is None else self._operands(rewriter, operands[0], QUANTIZE)
@@ -173,7 +178,7 @@ class PackedLayers:
         integer = self._quantized(rewriter, data) is not None
         packed = kernel_weights(weight, integer, rows, self.core, self.dot, taps)
         if isinstance(packed, str):
-            self.reasons[weight.source[weight.unpack.roles[0]].name] = packed
+            self.reasons[weight.name] = packed
             return None
         return packed
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -13,6 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 import tilewright
 from tests.targets.running import levels_here
 from tilewright.runtime import Session
+from tilewright.targets.schedules import cpu_packed_layers
+from tilewright.targets.schedules.cpu_planar import Planar, offsets, planar
 
 BLOCKS = ["block_sparse(16,1)", "block_sparse(4,4)", "block_sparse(8,2)", "block_sparse(16,4)", "block_sparse(1,16)"]
 CODECS = ["f32", "f16", "int8", "int4", "int7"]
@@ -127,3 +131,30 @@ def test_one_block_and_all_blocks() -> None:
     device = levels_here()[-1]
     for density in (0.01, 0.6):
         check(product(16, 256, 48), device, "block_sparse(16,4)", "int4", 8, density)
+
+
+@pytest.mark.parametrize("activations", [0, 8])
+@pytest.mark.parametrize(
+    ("height", "width", "kernel", "pad"), [(14, 14, 3, 1), (16, 16, 3, 0), (1, 9, 1, 0), (14, 14, 1, 0), (9, 33, 3, 1)]
+)
+def test_no_vector_reaches_past_the_image(
+    monkeypatch: pytest.MonkeyPatch, height: int, width: int, kernel: int, pad: int, activations: int
+) -> None:
+    """Rows that are shorter than a register included: what lies behind an image may be nobody's memory."""
+    ends: list[int] = []
+
+    def spy(layer: Planar) -> object:
+        b, w = layer.blocks, layer.window
+        assert w is not None
+        length = layer.rows if layer.is_flat else w.out_width
+        pixel = max(0, length - b.lanes) + (0 if layer.is_flat else (w.out_height - 1) * w.width)
+        last_word = (b.bw // b.word - 1) * layer.plane
+        end = max(offsets(layer)) + last_word + (pixel + b.lanes) * b.word
+        ends.append(math.prod(layer.data_shape) - end)
+        return planar(layer)
+
+    monkeypatch.setattr(cpu_packed_layers, "planar", spy)
+    model = convolution(16, height, width, 32, kernel, pad)
+    check(model, levels_here()[-1], "block_sparse(16,4)", "int8", activations)
+    assert len(ends) == 1
+    assert ends[0] >= 0
