@@ -92,6 +92,17 @@ def _result(node: ir.Node, may_stay_float: bool = False) -> _Result:
         raise Unfit("result stays float")
 
 
+def _keeps(source: ir.Value, before: Affine, result: _Result) -> bool:
+    """Whether what only picks elements of a map needs no arithmetic: one quantization, and no clamp of its own."""
+    if result.affine != before:
+        return False
+    clamp = _before(source.producer(), "QuantizeLinear")
+    same = (
+        clamp is not None and clamp.op_type in ("Clip", "Relu") and _integers(*_bounds(clamp), before) == result.clamp
+    )
+    return result.clamp is None or same
+
+
 def _bounds(node: ir.Node) -> tuple[float, float]:
     if node.op_type == "Relu":
         return 0.0, np.inf
@@ -183,12 +194,18 @@ def _gemm(node: ir.Node) -> Match:
     return _linear(node, weights[:, None, None, :], scales, Window((1, 1)), False)
 
 
+def _before(node: ir.Node | None, *kinds: str) -> ir.Node | None:
+    """What a node of these kinds reads from; the node itself if it is of another kind."""
+    if node is None or node.op_type not in kinds:
+        return node
+    value = node.inputs[0]
+    return None if value is None else value.producer()
+
+
 def _flattened(node: ir.Node) -> tuple[int, int, int] | None:
     """The map that a fully connected layer's input was flattened from, where that changes the order of elements."""
     source, _ = integers_of(node.inputs[0])
-    quantize = source.producer()
-    value = quantize.inputs[0] if quantize is not None and quantize.op_type == "QuantizeLinear" else None
-    view = value.producer() if value is not None else None
+    view = _before(_before(source.producer(), "QuantizeLinear"), "Relu", "Clip")
     if view is None or view.op_type not in ("Flatten", "Reshape", "Squeeze") or view.inputs[0] is None:
         return None
     try:
@@ -208,7 +225,7 @@ def _view(node: ir.Node) -> Match:
     result = _result(node)
     assert node.inputs[0] is not None
     shape, after = map_shape(node.inputs[0]), map_shape(node.outputs[0])
-    if result.affine != before or result.clamp is not None:
+    if not _keeps(source, before, result):
         raise Unfit("result is quantized differently")
     needs: tuple[ir.Node, ...] = ()
     if shape != after and _reorders(shape):
@@ -251,7 +268,7 @@ def _pool(node: ir.Node, kind: str) -> Match:
     if kind == "AVERAGE" and any(window.pads) and _integer(node, "count_include_pad", 0):
         raise Unfit("mean counts padding")
     result = _result(node)
-    if result.affine == before and result.clamp is None:
+    if _keeps(source, before, result):
         build: Build = lambda from_, to: Pooling(node.name or node.op_type, from_, to, kind, window)  # noqa: E731
         return Match(node, (source,), result.target, result.affine, build)
     if kind == "MAX" or any(window.pads):

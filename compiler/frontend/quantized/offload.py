@@ -16,6 +16,7 @@ from tilewright.errors import UnsupportedError
 from tilewright.frontend.operators.nna import DOMAIN
 from tilewright.frontend.quantized.match import Match, match
 from tilewright.frontend.quantized.parts import is_layer, number_parts, results
+from tilewright.frontend.quantized.standardise import standardise
 from tilewright.frontend.quantized.values import Unfit, integers_of, map_shape
 from tilewright.integer.elementwise import Affine
 from tilewright.integer.network import Map, Network, View
@@ -82,6 +83,7 @@ def offload(model: ir.Model, compile_part: Callable[[Network], Compiled]) -> Off
         ToolError: the part's compiler is missing or failed.
     """
     model = model.clone()
+    standardise(model.graph)
     matches, host = _matches(model.graph)
     parts = number_parts(model.graph, matches)
     compiled = []
@@ -120,10 +122,11 @@ def _matches(graph: ir.Graph) -> tuple[dict[ir.Node, Match], dict[str, str]]:
         except Unfit as unfit:
             if is_layer(node):
                 host[node.name or node.op_type] = f"its {unfit}"
-    for node, found in list(matches.items()):
-        if any(user not in matches for user in found.needs):
-            del matches[node]
-            host[found.layer] = "its elements move for a layer that is computed elsewhere"
+    while torn := [found for found in matches.values() if any(user not in matches for user in found.needs)]:
+        for found in torn:  # and with it who expects the other order
+            for node in (found.node, *found.needs):
+                if matches.pop(node, None) is not None:
+                    host[node.name or node.op_type] = "its elements move for a layer that is computed elsewhere"
     for found in matches.values():
         value = found.target.producer()
         while value is not None and value is not found.node:

@@ -63,5 +63,7 @@ def _read_outside(
 
 
 def is_layer(node: ir.Node) -> bool:
-    """Whether a node is what people call a layer: it computes, and not only on constants."""
+    """Whether a node is what people call a layer; quantizers and their clamps are not."""
+    if node.op_type in ("Clip", "Relu") and all(user.op_type == "QuantizeLinear" for user in node.successors()):
+        return False
     return node.op_type not in _MINOR and node.domain == ""

@@ -9,10 +9,11 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
-from tests.models import make_model
+from tests.models import IR_VERSION, OPSET, make_model
 from tilewright import frontend
+from tilewright.passes.fake_quantize import define
 
 
 @dataclass
@@ -58,9 +59,18 @@ class Qdq:
         bias = self.constant(self.random.normal(size=channels) * 0.1, "float32")
         return self.node("Conv", value, weight, bias, pads=[kernel // 2] * 4, **attributes)
 
-    def build(self, outputs: dict[str, tuple[int, ...]]) -> onnx.ModelProto:
+    def build(self, outputs: dict[str, tuple[int, ...]], check: bool = True) -> onnx.ModelProto:
         named = {name: (TensorProto.FLOAT, list(shape)) for name, shape in outputs.items()}
-        return make_model(self.nodes, self.inputs, named, self.constants)  # type: ignore[arg-type]
+        if check:
+            return make_model(self.nodes, self.inputs, named, self.constants)  # type: ignore[arg-type]
+        infos = (
+            [helper.make_tensor_value_info(name, *info) for name, info in values.items()]
+            for values in (self.inputs, named)
+        )
+        arrays = [numpy_helper.from_array(value, name) for name, value in self.constants.items()]
+        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("tilewright", 1)]
+        graph = helper.make_graph(self.nodes, "test", *infos, arrays)
+        return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
 
 
 def residual() -> onnx.ModelProto:
@@ -87,6 +97,29 @@ def interrupted() -> onnx.ModelProto:
     y = q.quantize(q.conv(y, 8, 8), 0.02)
     y = q.quantize(q.node("GlobalAveragePool", y), 0.005)
     return q.build({y: (1, 8, 1, 1)})
+
+
+def fake_quantized(bits: int) -> onnx.ModelProto:
+    """A convolution, a pooling, a flattening and a fully connected layer; quantizers are FakeQuantize."""
+    q = Qdq(2)
+    signed = {"bits": bits, "signed": 1}
+
+    def quantize(value: str, scale: float) -> str:
+        pair = (q.constant(scale, "float32"), q.constant(0, "float32"))
+        return q.node("FakeQuantize", value, *pair, domain="tilewright", **signed)
+
+    step = 2 / (2**bits - 1)
+    x = quantize(q.input(1, 4, 8, 8), step)
+    y = quantize(q.conv(x, 4, 4), step)
+    y = quantize(q.node("MaxPool", y, kernel_shape=[2, 2], strides=[2, 2]), step)
+    y = quantize(q.node("Flatten", y), step)
+    most = q.constant(q.random.integers(-7, 8, (1, 64)), "int8")
+    scales = (q.constant([0.01], "float32"), q.constant([0], "int8"))
+    y = q.node("Gemm", y, q.node("DequantizeLinear", most, *scales, axis=0), transB=1)
+    model = q.build({y: (1, 1)}, check=False)
+    made = ir.serde.deserialize_model(model)
+    define(made)
+    return ir.serde.serialize_model(made)
 
 
 def load(model: onnx.ModelProto) -> ir.Model:

@@ -173,3 +173,35 @@ def test_weights_are_those_that_are_stored() -> None:
     assert np.abs(layer.bias).max() <= 2**30
     outputs: NDArray[Any] = run(network, [np.full((6, 6, 4), 128, np.uint8)])[0]
     np.testing.assert_array_equal(outputs[0, 0].astype(int) - 128, np.rint(np.array([0.1, 0.5, -0.2]) / 0.02))
+
+
+def test_a_shared_flattening_stays_if_one_reader_does() -> None:
+    """Fully connected layers behind a flattening take its elements in another order: all of them or none."""
+    q = Qdq()
+    x = q.quantize(q.input(1, 4, 6, 6), 0.02)
+    flat = q.quantize(q.node("Flatten", x), 0.02)
+    good = q.node("Gemm", flat, q.weight(5, 144), transB=1)
+    bad = q.node("Gemm", flat, q.weight(5, 144), transB=1, alpha=0.5)
+    parts, host = networks(models.load(q.build({good: (1, 5), bad: (1, 5)})))
+    assert parts == []
+    assert len(host) == 3
+
+
+@pytest.mark.parametrize("bits", [4, 6, 8])
+def test_other_depths_and_clamps(bits: int) -> None:
+    """Quantizers of fewer bits, as the passes write them: clamps on the way do not keep layers apart."""
+    model = models.load(models.fake_quantized(bits))
+    (network,), host = networks(model)
+    assert host == {}
+    assert [type(operation).__name__ for operation in network.operations] == [
+        "Convolution", "Pooling", "View", "Convolution"
+    ]  # fmt: skip
+    x = np.random.default_rng(5).uniform(-1, 1, (1, 4, 8, 8)).astype(np.float32)
+    (want,) = runner(model)({"x": x}).values()
+    first, scale = network.maps[network.inputs[0]].affine, 2 / (2**bits - 1)
+    low = first.zero - 2 ** (bits - 1)
+    integers = np.clip(np.rint(x / np.float32(scale)) + first.zero, low, low + 2**bits - 1)[0].transpose(1, 2, 0)
+    (got,) = run(network, [integers])
+    factor = (got * want.reshape(got.shape)).sum() / (got.astype(float) ** 2).sum()
+    # A value that is rounded the other way moves the result by a step of one of 64 inputs.
+    assert np.linalg.norm(got * factor - want.reshape(got.shape)) / np.linalg.norm(want) < 0.2 / 2 ** (bits - 4)
