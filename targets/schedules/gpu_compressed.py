@@ -26,6 +26,7 @@ TEMPLATE = "gpu_compressed"
 _BUSY = 4096  # work-items that keep a small GPU busy
 _ACCUMULATORS = 16  # registers that chains may take at most ...
 _WORDS = 36  # ... and together with the words of a chunk
+_ROWS = 8  # of activations that a work-item takes at most
 _FOUR = 4
 
 
@@ -84,7 +85,7 @@ class Product:
     def tiled(self, limits: GpuLimits) -> Product:
         """The same layer with its tile and splits chosen."""
         w = self.words
-        most = max(1, limits.accumulators // w.rows // (2 if w.group else 1))
+        most = max(1, min(_ROWS, limits.accumulators // w.rows // (2 if w.group else 1)))
         while most > 1 and replace(self, tile=most).registers > limits.registers:
             most -= 1
         tile = -(-self.rows // -(-self.rows // most))

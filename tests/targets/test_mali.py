@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +17,7 @@ import tilewright
 from tests.conftest import Golden
 from tests.models import make_model, small_cnn
 from tests.targets.gpu import conv_and_dense, floats, gated_net, needs_opencl, residual_net
+from tests.targets.oclgrind import simulate
 from tests.targets.running import expected
 from tilewright.artifact import Artifact
 from tilewright.plan import BufferKind, Plan
@@ -150,38 +149,10 @@ def test_half_precision_source_is_valid_opencl(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-_SIMULATED = """
-import sys, numpy
-from tilewright.runtime import Session, devices
-print([device.name for device in devices() if device.backend == "opencl"])
-with Session(sys.argv[1]) as session:
-    numpy.save(sys.argv[2], session.run({"x": numpy.load(sys.argv[3])})["y"])
-"""
-
-
 def test_oclgrind_finds_no_race_and_no_bad_access(tmp_path: Path) -> None:
-    """Oclgrind interprets every work-item and checks each access; the numbers still have to be right."""
-    libraries = [
-        *Path("/usr/lib").glob("**/liboclgrind-rt-icd.so"),
-        *Path("/usr/local/lib").glob("**/liboclgrind-rt-icd.so"),
-    ]
-    if not libraries:
-        pytest.skip("no Oclgrind; install it with: apt-get install oclgrind")
-    (tmp_path / "oclgrind.icd").write_text(f"{libraries[0]}\n")
     model, x = small_cnn(), floats(1, 3, 16, 16)
-    compiled(model).save(tmp_path / "model.tw")
-    np.save(tmp_path / "x.npy", x)
-    files = [str(tmp_path / name) for name in ("model.tw", "y.npy", "x.npy")]
-    environment = {**os.environ, "OCL_ICD_VENDORS": str(tmp_path), "OCLGRIND_DATA_RACES": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", _SIMULATED, *files], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "Oclgrind" in done.stdout
-    report = done.stdout + done.stderr
-    assert "Invalid" not in report, report
-    assert "data race" not in report, report
-    np.testing.assert_allclose(np.load(files[1]), expected(model, {"x": x})["y"], rtol=1e-4, atol=1e-6)
+    got = simulate(compiled(model), {"x": x}, tmp_path)
+    np.testing.assert_allclose(got["y"], expected(model, {"x": x})["y"], rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("operator", ["Acos", "Asin", "Atan", "Acosh", "Asinh", "Atanh", "Sinh", "Cosh", "Tan"])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tilewright
-from tests.targets.gpu import needs_opencl
+from tests.targets.gpu import needs_nvrtc, needs_opencl
+from tests.targets.oclgrind import simulate
 from tests.targets.schedules.compressed_layers import (
     Array,
     activations,
@@ -19,6 +22,8 @@ from tests.targets.schedules.compressed_layers import (
 )
 from tilewright.formats.packed import PackedWeight
 from tilewright.runtime import Session
+from tilewright.targets import device_facts
+from tilewright.targets.nvrtc import kernel_resources
 
 CODECS = [
     *("f32", "f16", "int2", "int3", "int4", "int5", "int6", "int7", "int8", "int8(per=tensor)", "int4(group=32)"),
@@ -78,3 +83,23 @@ def test_all_zero_rows() -> None:
     weights[4:20] = 0
     got, wanted, _ = run(packed(weights, "block_sparse(4,4) int4"), (2,))
     assert_close(got, wanted)
+
+
+@pytest.mark.parametrize("spec", ["block_sparse(4,2) int4", "block_sparse(2,8) int5", "int4(group=32,asymmetric)"])
+def test_oclgrind_finds_no_race_and_no_bad_access(spec: str, tmp_path: Path) -> None:
+    weight, x = packed(matrix(21, 70), spec, 0.3), activations(3, 70)
+    got = simulate(tilewright.compile(product(weight, (3,)), "mali"), {"x": x}, tmp_path)
+    assert_close(got["y"], product_reference(weight, x))
+
+
+@pytest.mark.parametrize("spec", ["int5(group=32)", "block_sparse(1,4) codebook(16)"])
+def test_ptxas_spills_nothing(spec: str) -> None:
+    needs_nvrtc()
+    weight = packed(matrix(64, 256), spec, 0.25)
+    for device in ("jetson-nano", "jetson-orin"):
+        (arch,) = device_facts(device)["archs"]
+        ((module,),) = (tilewright.compile(product(weight, (16,)), device).plan.modules,)
+        ptx = next(image.data for image in module.images if image.kind == "ptx")
+        used = kernel_resources(ptx, arch)
+        assert used
+        assert not any(kernel.spill_bytes or kernel.shared_bytes > 32 * 1024 for kernel in used.values())

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tilewright
 from tests.targets.gpu import needs_opencl
+from tests.targets.oclgrind import simulate
 from tests.targets.schedules.compressed_layers import (
     Conv,
     activations,
@@ -85,3 +88,11 @@ def test_channels_that_blocks_do_not_divide() -> None:
     needs_opencl()
     kernels = check(packed(matrix(16, 30), "block_sparse(4,4) int8", 0.25), Conv(30, (4, 8)))
     assert any(kernel.startswith("compressed_conv") for kernel in kernels)
+
+
+def test_oclgrind_finds_no_race_and_no_bad_access(tmp_path: Path) -> None:
+    conv = Conv(8, (5, 7), (3, 3), stride=2, padding=1)
+    weight = packed(matrix(6, conv.depth), "block_sparse(4,4) int4", 0.25)
+    x, residual = activations(*conv.x), activations(1, 6, *conv.out, seed=3)
+    got = simulate(tilewright.compile(convolution(weight, conv), "mali"), {"x": x, "r": residual}, tmp_path)
+    assert_close(got["y"], convolution_reference(weight, conv, x, residual))
