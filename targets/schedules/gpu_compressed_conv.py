@@ -18,8 +18,8 @@ from tilewright.targets.schedules.cpu_ir import VECTORIZED, RegisterTile, broadc
 from tilewright.targets.schedules.cpu_spatial import Window
 from tilewright.targets.schedules.gpu_common import GpuLimits, group_size, plain_floats, require
 from tilewright.targets.schedules.gpu_compressed import Decoder, PackedBuffers, PackedOperands
-from tilewright.targets.schedules.gpu_ir import guarded, launch, ramp
-from tilewright.targets.schedules.gpu_words import Words
+from tilewright.targets.schedules.gpu_ir import bound, guarded, launch, ramp
+from tilewright.targets.schedules.gpu_words import Words, vector
 
 TEMPLATE = "gpu_compressed_conv"
 _PIXELS = 4
@@ -161,7 +161,6 @@ class _Emitter:
         self.x = tirx.decl_buffer(i64s(_PIXELS), "float32", name="x", scope="local")
         self.w = tirx.decl_buffer(i64s(w.rows), "float32", name="w", scope="local")
         acc = RegisterTile.make(w.rows, 1, _PIXELS)
-        total = RegisterTile.make(w.rows, 1, _PIXELS, name="total") if w.group else acc
         length = w.group // w.chunk if w.group else 1
 
         def span(number: Any) -> Any:
@@ -170,21 +169,15 @@ class _Emitter:
             chunks: Any = length
             if w.chunks % length:
                 chunks = tirx.min(i64(length), w.chunks - number * length)
+            # Weights are scaled one by one: sums of a group beside all others take too many registers.
+            self.scale, scale = bound(vector("float32", w.rows), "scale", self.weights.scale(number))
             step = loop(chunks, lambda t: sequence(self._chunk(number * length + t, acc)), name="chunk")
-            return sequence([*acc.fill(0), *self.weights.open_group(number), step, *self._scaled(acc, total, number)])
+            return sequence([*self.weights.open_group(number), scale, step])
 
-        statements = [tirx.AllocBuffer(self.x), tirx.AllocBuffer(self.w), *total.fill(0)]
+        statements = [tirx.AllocBuffer(self.x), tirx.AllocBuffer(self.w), *acc.fill(0)]
         statements += [] if w.group else self.weights.open_group(i64(0))
         statements.append(loop(-(-w.chunks // length), span, name="span"))
-        return sequence([*statements, *self._store(total)])
-
-    def _scaled(self, acc: RegisterTile, total: RegisterTile, group: Any) -> list[Any]:
-        w = self.layer.words
-        statements = [tirx.BufferStore(self.w, self.weights.scale(group), [ramp(i64(0), w.rows)])]
-        for row in range(w.rows):
-            scale = broadcast(tirx.BufferLoad(self.w, [i64(row)]), _PIXELS)
-            statements.append(total.combine(row, 0, lambda old, row=row, scale=scale: old + acc.load(row, 0) * scale))  # type: ignore[misc]
-        return statements
+        return sequence([*statements, *self._store(acc)])
 
     # -- one chunk of columns
 
@@ -193,6 +186,7 @@ class _Emitter:
         statements = self.weights.open(chunk)
         for column in range(w.chunk):
             weight, before = self.weights.weight(column)
+            weight = weight * self.scale if w.group else weight
             statements += [*before, tirx.BufferStore(self.w, weight, [ramp(i64(0), w.rows)])]
             statements += self._load(self._place(chunk, column))
             x = tirx.BufferLoad(self.x, [ramp(i64(0), _PIXELS)])
