@@ -1,0 +1,75 @@
+"""An integer network as a TFLite model: the same layers and integers, for Vela."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from benchmarks.nna.tflite import Builder, Tensor
+from tilewright.integer.network import Addition, Convolution, Map, Network, Pooling, View
+from tilewright.integer.windows import Window
+
+_SAME, _VALID = 0, 1
+
+
+def to_tflite(network: Network) -> bytes:
+    """The model, int8 throughout: uint8 is moved by 128. Accumulators that are results become int8 of a made-up scale.
+
+    Raises:
+        ValueError: a padding that TFLite has no name for.
+    """
+    b = Builder()
+    made = {index: _tensor(b, network.maps[index]) for index in network.inputs}
+    b.inputs = [made[index].index for index in network.inputs]
+    for operation in network.operations:
+        target = made[operation.target] = _tensor(b, network.maps[operation.target])
+        source = made[operation.sources[0]]
+        if isinstance(operation, Convolution):
+            _convolution(b, operation, source, target)
+        elif isinstance(operation, Pooling):
+            (height, width), (down, right) = operation.window.kernel, operation.window.strides
+            options = {
+                "padding": _padding(operation.window, source.shape), "strideH": down, "strideW": right,
+                "filterHeight": height, "filterWidth": width,
+            }  # fmt: skip
+            b.op(f"{operation.kind}_POOL_2D", [source], target, Pool2DOptions=options)
+        elif isinstance(operation, Addition):
+            options = {"potScaleInt16": False}
+            b.op("ADD", [source, made[operation.second]], target, AddOptions=options)
+        else:
+            assert isinstance(operation, View)
+            b.op("RESHAPE", [source, b.indices(*target.shape)], target, ReshapeOptions={"newShape": [*target.shape]})
+    return b.finish(*(made[index] for index in network.outputs))
+
+
+def _tensor(b: Builder, source: Map) -> Tensor:
+    zero = source.affine.zero - (128 if source.dtype == "uint8" else 0)
+    return b.tensor((1, *source.shape), "int8", source.affine.scale, zero)
+
+
+def _convolution(b: Builder, operation: Convolution, source: Tensor, target: Tensor) -> None:
+    window, channels = operation.window, len(operation.weights)
+    reals = operation.output.factor / np.exp2(operation.output.shift.astype(np.float64))
+    if reals.size == 1 and reals.item() == 1.0:  # accumulators
+        reals = np.full(1, 1 / 4096)
+    scales = np.broadcast_to(reals * target.scale / source.scale, channels).astype(np.float32)
+    weights = operation.weights.transpose(3, 1, 2, 0) if operation.depthwise else operation.weights
+    axis = 3 if operation.depthwise else 0
+    kernel = b.tensor(weights.shape, "int8", scales, 0, weights.astype(np.int8), axis)
+    bias = b.tensor((channels,), "int32", scales * np.float32(source.scale), 0, operation.bias.astype(np.int32))
+    options = {
+        "padding": _padding(window, source.shape), "strideH": window.strides[0], "strideW": window.strides[1],
+        "dilationHFactor": window.dilations[0], "dilationWFactor": window.dilations[1],
+    }  # fmt: skip
+    if operation.depthwise:
+        options["depthMultiplier"] = 1
+        b.op("DEPTHWISE_CONV_2D", [source, kernel, bias], target, DepthwiseConv2DOptions=options)
+    else:
+        b.op("CONV_2D", [source, kernel, bias], target, Conv2DOptions=options)
+
+
+def _padding(window: Window, shape: tuple[int, ...]) -> int:
+    if not any(window.pads):
+        return _VALID
+    if window.pads == Window.same((shape[1], shape[2]), window.kernel, window.strides, window.dilations).pads:
+        return _SAME
+    raise ValueError(f"padding {window.pads} is neither VALID nor SAME in TFLite")

@@ -1,0 +1,46 @@
+"""Integer networks exported to TFLite: LiteRT's reference kernels compute what our reference does."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("ethosu.vela", reason="no Vela: pip install 'tilewright[nna]'")
+pytest.importorskip("ai_edge_litert", reason="no LiteRT: pip install 'tilewright[nna]'")
+
+from benchmarks.nna.compare import compare
+from benchmarks.nna.export import to_tflite
+from benchmarks.nna.litert import Reference
+from tests.lower.ethosu.networks import Builder, residual
+from tilewright.integer.network import Network, run
+
+
+def plain() -> Network:
+    """Every operation, results of 8 bits, no clamps (TFLite has names for some only)."""
+    b = Builder(2, "int8")
+    x = b.map(12, 11, 16)
+    y = b.conv(b.conv(x, 24, 3), 24, 3, stride=2, depthwise=True)
+    y = b.add(y, b.conv(y, 24, 1))
+    y = b.pool(b.pool(y, "MAX", 2, 2), "AVERAGE", 3, same=True)
+    return b.network([x], [b.conv(b.flatten(y), 10, 1)])
+
+
+def test_litert_computes_the_same() -> None:
+    """Scales go through float32, which moves factors by up to 2^-24: an element in some 60,000 may round otherwise."""
+    network = plain()
+    reference = Reference(to_tflite(network))
+    for seed in range(20):
+        x = np.random.default_rng(seed).integers(-128, 128, (12, 11, 16)).astype(np.int8)
+        (want,) = run(network, [x])
+        (got,) = reference.run([x[None]])
+        np.testing.assert_array_equal(got[0], want)
+
+
+def test_comparison(tmp_path: Path) -> None:
+    row = compare(residual(), "ethos-u55-128", tmp_path)
+    assert row.holds
+    assert row.vela_cycles > 0
+    assert not dataclasses.replace(row, flash=row.vela_flash * 2).holds
