@@ -27,8 +27,15 @@ def main(mode: str, source: str, data: str, target: str) -> None:
     elif mode == "weights-int8":
         quantized = nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_ASYM)
     else:
+        # columns that 32 does not divide get groups that do
+        fallback = nncf.AdvancedCompressionParameters(group_size_fallback_mode=nncf.GroupSizeFallbackMode.ADJUST)
         quantized = nncf.compress_weights(
-            model, mode=nncf.CompressWeightsMode.INT4_ASYM, ratio=1.0, group_size=32, all_layers=True
+            model,
+            mode=nncf.CompressWeightsMode.INT4_ASYM,
+            ratio=1.0,
+            group_size=32,
+            all_layers=True,
+            advanced_parameters=fallback,
         )
     repair(quantized)
     onnx.save(quantized, target)

@@ -29,6 +29,9 @@ def row(name: str, size: int, score: float, error: float = 0.1, origin: str = OU
     return Row("net", name, origin, activations, weight_bytes=size, figures=figures(score, error))
 
 
+FLOAT_FIGURES = figures(0.97, 0.0)
+
+
 @pytest.mark.parametrize(
     ("metric", "drop", "holds"),
     [("top-1", 0.005, True), ("top-1", 0.006, False), ("words, Spearman", 0.01, True), ("Pearson", 0.011, False)],
@@ -41,27 +44,36 @@ def test_int8_stays_near_float(metric: str, drop: float, holds: bool) -> None:
 
 def test_mixed_depth_must_be_as_small_nearer_and_as_accurate() -> None:
     uniform = row("uniform4", 100_000, 0.9, 0.2)
-    assert beats_uniform(row("mixed4", 100_000, 0.9, 0.1), uniform).holds
-    assert not beats_uniform(row("mixed4", 102_000, 0.95, 0.1), uniform).holds  # larger
-    assert not beats_uniform(row("mixed4", 100_000, 0.95, 0.3), uniform).holds  # farther
-    assert not beats_uniform(row("mixed4", 100_000, 0.89, 0.1), uniform).holds  # less accurate
+    assert beats_uniform(row("mixed4", 100_000, 0.9, 0.1), uniform, FLOAT_FIGURES).holds
+    assert not beats_uniform(row("mixed4", 102_000, 0.95, 0.1), uniform, FLOAT_FIGURES).holds  # larger
+    assert not beats_uniform(row("mixed4", 100_000, 0.95, 0.3), uniform, FLOAT_FIGURES).holds  # farther
+    assert not beats_uniform(row("mixed4", 100_000, 0.89, 0.1), uniform, FLOAT_FIGURES).holds  # less accurate
     failed = dataclasses.replace(uniform, figures=None, problem="no")
-    assert not beats_uniform(row("mixed4", 100_000, 0.9), failed).holds
+    assert not beats_uniform(row("mixed4", 100_000, 0.9), failed, FLOAT_FIGURES).holds
 
 
 def test_a_rival_counts_against_rows_of_its_size_and_kind() -> None:
     rival = row("other", 100_000, 0.9, origin=RIVAL, activations=True)
-    assert no_worse(rival, [row("int8", 100_900, 0.9, activations=True)]).holds
-    assert not no_worse(rival, [row("int8", 110_000, 0.95, activations=True)]).holds  # larger
-    assert not no_worse(rival, [row("int4", 50_000, 0.95)]).holds  # keeps its activations float
-    assert not no_worse(rival, [row("int8", 90_000, 0.89, 0.2, activations=True)]).holds
-    assert no_worse(dataclasses.replace(rival, activations=False), [row("int8", 90_000, 0.9, activations=True)]).holds
+    assert no_worse(rival, [row("int8", 100_900, 0.9, activations=True)], FLOAT_FIGURES).holds
+    assert not no_worse(rival, [row("int8", 110_000, 0.95, activations=True)], FLOAT_FIGURES).holds  # larger
+    assert not no_worse(rival, [row("int4", 50_000, 0.95)], FLOAT_FIGURES).holds  # keeps its activations float
+    assert not no_worse(rival, [row("int8", 90_000, 0.89, 0.2, activations=True)], FLOAT_FIGURES).holds
+    assert no_worse(
+        dataclasses.replace(rival, activations=False), [row("int8", 90_000, 0.9, activations=True)], FLOAT_FIGURES
+    ).holds
 
 
 def test_chance_is_allowed_only_nearer_to_float() -> None:
-    assert not_below(figures(0.8985, 0.1), figures(0.9, 0.2))
-    assert not not_below(figures(0.8985, 0.2), figures(0.9, 0.1))
-    assert not not_below(figures(0.89, 0.1), figures(0.9, 0.2))
+    assert not_below(figures(0.8985, 0.1), figures(0.9, 0.2), FLOAT_FIGURES)
+    assert not not_below(figures(0.8985, 0.2), figures(0.9, 0.1), FLOAT_FIGURES)
+    assert not not_below(figures(0.89, 0.1), figures(0.9, 0.2), FLOAT_FIGURES)
+
+
+def test_more_than_float_counts_as_float() -> None:
+    lucky, float_figures = figures(0.95, 0.2), figures(0.9, 0.0)
+    assert not_below(figures(0.9, 0.3), lucky, float_figures)
+    assert not not_below(figures(0.899, 0.3), lucky, float_figures)
+    assert not_below(figures(0.899, 0.1), lucky, float_figures)  # chance, as above
 
 
 def test_what_is_judged() -> None:
