@@ -17,7 +17,7 @@ from tilewright.targets.schedules.cpu_fused import Fused, mark, take_apart
 from tilewright.targets.schedules.cpu_ir import VECTORIZED, RegisterTile, broadcast, i64, i64s, loop, sequence
 from tilewright.targets.schedules.cpu_spatial import Window
 from tilewright.targets.schedules.gpu_common import GpuLimits, group_size, plain_floats, require
-from tilewright.targets.schedules.gpu_compressed import Decoder, PackedBuffers, PackedOperands
+from tilewright.targets.schedules.gpu_decoder import Decoder, PackedBuffers, PackedOperands
 from tilewright.targets.schedules.gpu_ir import bound, guarded, launch, ramp
 from tilewright.targets.schedules.gpu_words import Words, vector
 
