@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks.nna.tflite import Builder, Tensor
-from tilewright.integer.network import Addition, Convolution, Map, Network, Pooling, View
+from tilewright.integer.network import Binary, Convolution, Map, Network, Pooling, View
 from tilewright.integer.windows import Window
 
 _SAME, _VALID = 0, 1
@@ -15,7 +15,7 @@ def to_tflite(network: Network) -> bytes:
     """The model, int8 throughout: uint8 is moved by 128. Accumulators that are results become int8 of a made-up scale.
 
     Raises:
-        ValueError: a padding that TFLite has no name for.
+        ValueError: a padding that TFLite has no name for, or a table.
     """
     b = Builder()
     made = {index: _tensor(b, network.maps[index]) for index in network.inputs}
@@ -32,11 +32,12 @@ def to_tflite(network: Network) -> bytes:
                 "filterHeight": height, "filterWidth": width,
             }  # fmt: skip
             b.op(f"{operation.kind}_POOL_2D", [source], target, Pool2DOptions=options)
-        elif isinstance(operation, Addition):
-            options = {"potScaleInt16": False}
-            b.op("ADD", [source, made[operation.second]], target, AddOptions=options)
+        elif isinstance(operation, Binary):
+            option = f"{operation.kind.capitalize()}Options"
+            b.op(operation.kind, [source, made[operation.second]], target, **{option: {}})
+        elif not isinstance(operation, View):
+            raise ValueError(f"{operation.layer}: TFLite has no operator for a table")
         else:
-            assert isinstance(operation, View)
             b.op("RESHAPE", [source, b.indices(*target.shape)], target, ReshapeOptions={"newShape": [*target.shape]})
     return b.finish(*(made[index] for index in network.outputs))
 

@@ -43,7 +43,7 @@ def show(table: Mapping[str, Any], out: Console) -> None:
     )
     if layers:
         rows = Table("stream", "layer")
-        for heading in ("weights, bytes", "at 8 bits", "entropy", "biases and scales"):
+        for heading in ("weights, bytes", "at 8 bits", "entropy", "biases, scales, tables"):
             rows.add_column(heading, justify="right")
         for number, part in enumerate(table["parts"]):
             for layer in part["layers"]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tilewright.integer import windows
-from tilewright.integer.elementwise import Affine, add
+from tilewright.integer.elementwise import Affine, add, mul, subtract
 from tilewright.integer.rounding import Int, Requantize, limits
 from tilewright.integer.windows import Window
 
@@ -80,10 +80,11 @@ class Pooling:
 
 
 @dataclass(frozen=True)
-class Addition:
-    """The sum of two maps of one shape."""
+class Binary:
+    """The sum (``ADD``), difference (``SUB``) or product (``MUL``) of two maps of one shape."""
 
     layer: str
+    kind: str
     first: int
     second: int
     target: int
@@ -91,6 +92,24 @@ class Addition:
     @property
     def sources(self) -> tuple[int, ...]:
         return (self.first, self.second)
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """A function of single elements, by table.
+
+    Attributes:
+        table: 256 values of the target's type, the first for the source type's least value.
+    """
+
+    layer: str
+    source: int
+    target: int
+    table: NDArray[Any] = field(repr=False)
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        return (self.source,)
 
 
 @dataclass(frozen=True)
@@ -106,7 +125,10 @@ class View:
         return (self.source,)
 
 
-Operation = Convolution | Pooling | Addition | View
+Operation = Convolution | Pooling | Binary | Lookup | View
+
+
+_BINARY = {"ADD": add, "SUB": subtract, "MUL": mul}
 
 
 @dataclass(frozen=True)
@@ -149,8 +171,10 @@ def _run(network: Network, operation: Operation, values: dict[int, Int]) -> Int:
     elif isinstance(operation, Pooling):
         pool = windows.max_pool if operation.kind == "MAX" else windows.average_pool
         y = pool(x, operation.window, low, high)
+    elif isinstance(operation, Lookup):
+        y = operation.table[x - limits(maps[operation.source].dtype)[0]].astype(np.int64)
     else:
-        second = maps[operation.second]
-        y = add(x, maps[operation.first].affine, values[operation.second][None], second.affine, target.affine)
+        types = (maps[operation.first].affine, maps[operation.second].affine)
+        y = _BINARY[operation.kind](x, types[0], values[operation.second][None], types[1], target.affine)
     result: Int = y[0]
     return result

@@ -1,7 +1,8 @@
 """Parts of a quantized graph that compute in integers alone, handed to a compiler of their own.
 
 Files in reading order: ``standardise`` (one form for quantizers), ``values`` (quantized values and weights), ``match``
-(layers as integer operations), ``parts`` (which layers go together), ``offload`` (the graph without them).
+(layers as integer operations, by ``linear``, ``pooling``, ``pointwise``, ``moves``), ``parts`` (which layers go
+together), ``offload`` (the graph without them).
 """
 
 from __future__ import annotations

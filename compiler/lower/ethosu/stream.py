@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from tilewright.errors import ToolError
-from tilewright.integer.network import Addition, Convolution, Map, Network, Operation, Pooling, View
+from tilewright.integer.network import Binary, Convolution, Lookup, Map, Network, Operation, Pooling, View
 from tilewright.integer.rounding import Int, limits
+from tilewright.integer.windows import Window
 from tilewright.lower.ethosu.memory import WEIGHTS, Place, Placement, place
 from tilewright.lower.ethosu.weights import Weights, part_kernel_first
 
@@ -21,13 +22,17 @@ except ImportError:  # Vela is an optional extra
     api = None
 
 
+_SHRAM = 1 << 8 | 3  # the region that means the accelerator's own memory
+_TABLES, _TABLE = 2048, 256  # bytes: tables lie at the end of it
+
+
 @dataclass(frozen=True)
 class LayerCode:
     """What one layer became.
 
     Attributes:
         weight_bytes: of coded weights.
-        scale_bytes: of biases and scales.
+        scale_bytes: of biases and scales, or of a table.
         plain_bytes: of the weights at 8 bits.
         entropy_bytes: of the weights at their zero-order entropy: what no code without context gets below.
     """
@@ -77,10 +82,11 @@ class _Emitter:
         self.accelerator = getattr(api.NpuAccelerator, accelerator.replace("ethos-u", "Ethos_U").replace("-", "_"))
         self.placement: Placement = place(network)
         self.weights = Weights(self.accelerator, cores=2 if accelerator == "ethos-u65-512" else 1)
+        self.shram_bytes = (24 if accelerator == "ethos-u55-128" else 48) * 1024  # of one core
         self.layers: list[LayerCode] = []
 
     def run(self) -> Stream:
-        operations = [self.emit(operation) for operation in self.network.operations if not isinstance(operation, View)]
+        operations = [op for operation in self.network.operations for op in self.emit(operation)]
         try:
             words = api.npu_generate_register_command_stream(operations, self.accelerator)
             payload = bytes(api.npu_create_driver_payload(words, self.accelerator))
@@ -88,15 +94,17 @@ class _Emitter:
             raise ToolError(f"Vela cannot write the command stream: {error}") from error
         return Stream(payload, self.weights.data(), self.placement.scratch_bytes, tuple(self.layers))
 
-    def emit(self, operation: Operation) -> Any:
+    def emit(self, operation: Operation) -> list[Any]:
+        if isinstance(operation, View):
+            return []
         if isinstance(operation, Convolution):
-            return self.convolution(operation)
+            return [self.convolution(operation)]
+        self.layers.append(LayerCode(operation.layer, scale_bytes=_TABLE if isinstance(operation, Lookup) else 0))
         if isinstance(operation, Pooling):
-            self.layers.append(LayerCode(operation.layer))
-            return self.pooling(operation)
-        assert isinstance(operation, Addition)
-        self.layers.append(LayerCode(operation.layer))
-        return self.addition(operation)
+            return [self.pooling(operation)]
+        if isinstance(operation, Lookup):
+            return self.lookup(operation)
+        return [self.binary(operation)]
 
     def convolution(self, operation: Convolution) -> Any:
         op = api.NpuConvDepthWiseOperation() if operation.depthwise else api.NpuConv2DOperation()
@@ -127,8 +135,20 @@ class _Emitter:
         op.block_config = self.block(op)
         return op
 
-    def addition(self, operation: Addition) -> Any:
-        op = api.NpuElementWiseOperation(api.NpuElementWiseOp.ADD)
+    def lookup(self, operation: Lookup) -> list[Any]:
+        """A mean of single elements, which changes nothing, with a table that a DMA brings first."""
+        table = api.NpuAddressRange(WEIGHTS, *self.weights.append(operation.table.tobytes()))
+        place = api.NpuAddressRange(_SHRAM, self.shram_bytes - _TABLES, _TABLE)
+        op = api.NpuPoolingOperation(api.NpuPoolingOp.AVERAGE)
+        self.fill(op, operation.source, operation.target, Window((1, 1)))
+        op.ifm.quantization = op.ofm.quantization = api.NpuQuantization(1.0, 0)
+        op.rounding_mode = api.NpuRoundingMode.NATURAL
+        op.activation = api.NpuActivation(api.NpuActivationOp.TABLE_LOOKUP)
+        op.block_config = self.block(op)
+        return [api.NpuDmaOperation(table, place), op]
+
+    def binary(self, operation: Binary) -> Any:
+        op = api.NpuElementWiseOperation(getattr(api.NpuElementWiseOp, operation.kind))
         op.ifm, op.ifm2 = self.map(operation.first), self.map(operation.second)
         op.ofm, op.kernel = self.map(operation.target), api.NpuKernel(1, 1)
         op.block_config = self.block(op)

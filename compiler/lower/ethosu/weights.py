@@ -64,8 +64,8 @@ class Weights:
                 api.npu_encode_bias(np.int64(bias), int(factor), int(shift))
                 for bias, factor, shift in zip(operation.bias[mine], factors[mine], shifts[mine], strict=True)
             )
-            scales.append(self._append(b"".join(map(bytes, records))))
-            weights.append(self._append(self._code(operation, op, mine, core)))
+            scales.append(self.append(b"".join(map(bytes, records))))
+            weights.append(self.append(self._code(operation, op, mine, core)))
         return Coded(tuple(weights), tuple(scales))
 
     def _code(self, operation: Convolution, op: Any, mine: slice, core: int) -> bytes:
@@ -83,7 +83,8 @@ class Weights:
             )
         )
 
-    def _append(self, data: bytes) -> Span:
+    def append(self, data: bytes) -> Span:
+        """Adds bytes as they are."""
         address = len(self._bytes)
         self._bytes += data + bytes(-len(data) % _ALIGNMENT)
         return address, len(self._bytes) - address

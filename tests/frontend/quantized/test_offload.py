@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tilewright.errors import Problem, UnsupportedError
 from tilewright.frontend.quantized import offload
-from tilewright.integer.network import Convolution, Network, Pooling, run
+from tilewright.integer.network import Binary, Convolution, Lookup, Network, Pooling, run
 from tilewright.passes.execution import runner
 
 from . import models
@@ -47,7 +47,7 @@ def test_a_whole_network_is_one_part() -> None:
     (network,), host = networks(models.load(models.residual()))
     assert host == {}
     kinds = [type(operation).__name__ for operation in network.operations]
-    assert kinds == ["Convolution"] * 3 + ["Addition", "Pooling", "View"] + ["Convolution"] * 2
+    assert kinds == ["Convolution"] * 3 + ["Binary", "Pooling", "View"] + ["Convolution"] * 2
     assert [network.maps[index].dtype for index in network.outputs] == ["int32"]
     first, depthwise = network.operations[:2]
     assert isinstance(first, Convolution)
@@ -205,3 +205,18 @@ def test_other_depths_and_clamps(bits: int) -> None:
     factor = (got * want.reshape(got.shape)).sum() / (got.astype(float) ** 2).sum()
     # A value that is rounded the other way moves the result by a step of one of 64 inputs.
     assert np.linalg.norm(got * factor - want.reshape(got.shape)) / np.linalg.norm(want) < 0.2 / 2 ** (bits - 4)
+
+
+def test_functions_become_tables() -> None:
+    """A table holds what the function's quantized result would be, for every input."""
+    q = Qdq()
+    x = q.quantize(q.input(1, 4, 6, 6), 0.05)
+    y = q.quantize(q.node("HardSigmoid", x, alpha=0.3, beta=0.4), 1 / 128)
+    parts, host = alone(q, q.node("Mul", x, y), 1, 4, 6, 6)
+    assert host == {}
+    table, product = parts[0].operations
+    assert isinstance(table, Lookup)
+    real = np.clip(0.3 * (np.arange(256) - 128) * np.float32(0.05) + 0.4, 0, 1)
+    assert np.abs(table.table.astype(int) - np.clip(np.rint(real * 128) + 128, 0, 255)).max() == 0
+    assert isinstance(product, Binary)
+    assert product.kind == "MUL"

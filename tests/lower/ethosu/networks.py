@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tilewright.integer.elementwise import Affine
-from tilewright.integer.network import Addition, Convolution, Map, Network, Operation, Pooling, View
-from tilewright.integer.rounding import Requantize, Rounding
+from tilewright.integer.network import Binary, Convolution, Lookup, Map, Network, Operation, Pooling, View
+from tilewright.integer.rounding import Requantize, Rounding, limits
 from tilewright.integer.windows import Window
 
 
@@ -73,9 +73,15 @@ class Builder:
         self.operations.append(Pooling(f"pool{len(self.operations)}", source, target, kind, window))
         return target
 
-    def add(self, first: int, second: int) -> int:
-        target = self.map(*self.maps[first].shape, scale=0.09, zero=40)
-        self.operations.append(Addition(f"add{len(self.operations)}", first, second, target))
+    def binary(self, kind: str, first: int, second: int) -> int:
+        target = self.map(*self.maps[first].shape, scale=0.3 if kind == "MUL" else 0.09, zero=40)
+        self.operations.append(Binary(f"{kind}{len(self.operations)}", kind, first, second, target))
+        return target
+
+    def lookup(self, source: int) -> int:
+        target = self.map(*self.maps[source].shape, scale=0.02, zero=11)
+        table = self.random.integers(*limits(self.dtype), 256).astype(self.dtype)
+        self.operations.append(Lookup(f"lookup{len(self.operations)}", source, target, table))
         return target
 
     def flatten(self, source: int) -> int:
@@ -94,7 +100,8 @@ def residual(dtype: str = "uint8", seed: int = 0) -> Network:
     x = b.map(12, 11, 16)
     y = b.conv(x, 24, 3, clamp=(3, 120))
     z = b.conv(y, 24, 3, stride=2, depthwise=True)
-    total = b.add(z, b.conv(z, 24, 1))
+    total = b.binary("ADD", z, b.conv(z, 24, 1))
+    total = b.binary("SUB", b.lookup(total), b.binary("MUL", total, z))
     low = b.pool(b.pool(total, "MAX", 2, 2), "AVERAGE", 3, same=True)
     wide = b.conv(b.conv(total, 40, 3, dilation=2, most=7), 9, 5, stride=3)
     return b.network([x], [b.conv(b.flatten(low), 10, 1, accumulators=True), wide])
