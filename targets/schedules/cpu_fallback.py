@@ -217,9 +217,37 @@ def _column_reduction(sch: Any, block: Any, spatial: list[Any], reduce: list[Any
     sch.vectorize(sch.get_loops(init)[-1])
 
 
+def _is_indirect(expr: Any) -> bool:
+    """Whether places are read from memory.
+
+    Lanes gain nothing then, and LLVM 22 errs where AVX-512 lanes gather bytes of several bit planes.
+    """
+    found = False
+
+    def visit(node: Any) -> None:
+        nonlocal found
+        if isinstance(node, tvm.ir.TensorLoad):
+            found = found or any(map(_reads, node.indices))
+
+    tvm_ffi.structural_walk(expr, visit, order="pre")
+    return found
+
+
+def _reads(expr: Any) -> bool:
+    found = False
+
+    def visit(node: Any) -> None:
+        nonlocal found
+        found = found or isinstance(node, tvm.ir.TensorLoad)
+
+    tvm_ffi.structural_walk(expr, visit, order="pre")
+    return found
+
+
 def _row_reduction(sch: Any, block: Any, spatial: list[Any], reduce: list[Any], lanes: int, big: bool) -> None:
     length = math.prod(_loop_extents(sch, reduce))
-    simple = isinstance(sch.get(block).body, tirx.BufferStore)
+    body = sch.get(block).body
+    simple = isinstance(body, tirx.BufferStore) and not _is_indirect(body.value)
     if simple and length % lanes == 0 and length >= 2 * lanes and sch.get(block).body.buffer.dtype == "float32":
         fused = sch.fuse(*reduce) if len(reduce) > 1 else reduce[0]
         _, lane = sch.split(fused, [None, lanes])

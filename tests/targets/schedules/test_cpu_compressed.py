@@ -107,6 +107,8 @@ def edge_cases(lanes: int, offset: int = 0) -> list[Shape]:
         Shape(37, (16, 1), 50, 7, 32, 1, rows=(6,), tile=4),
         Shape(37, (1, 16), 5, 5, 16, 1, rows=(6,), tile=4),
         Shape(5, (8, 2), 12, 4, 7, 1, group=8, rows=(1,)),
+        Shape(70, (4, 4), 24, 6, 3, 1, rows=(2,)),
+        Shape(70, (4, 4), 24, 6, 6, 1, rows=(2,)),
         Shape(20, (16, 4), 3, 5, 8, word, rows=(), image=(2, 9, 8), kernel=(3, 3), tile=5, offset=offset),
         Shape(20, (16, 4), 3, 0, 4, word, rows=(), image=(1, 9, 8), kernel=(2, 3), stride=(2, 1), offset=offset),
         Shape(20, (16, 1), 9, 20, 32, 1, rows=(), image=(1, 9, 8), kernel=(3, 3), dilation=(2, 2), tile=3),
@@ -160,14 +162,14 @@ def test_on_arm(arm_build: Path, tmp_path: Path, device: str, core: str) -> None
         assert "self-test passed on aarch64 cpu" in done.stdout
 
 
-@pytest.mark.parametrize("place", range(13))
+@pytest.mark.parametrize("place", range(15))
 def test_the_meaning_is_the_kernels(place: int) -> None:
     """The PrimFunc before scheduling, which fusion and the fallback go by, computes what the kernel does."""
     device = levels_here()[-1]
     target = resolve(device)
     case = edge_cases(Core.of(target.device).lanes)[place].case(Core.of(target.device).lanes)
     func = fallback(compressed(case.layer), target.device).with_attr("global_symbol", "kernel")
-    library = tvm.compile(tvm.IRModule({"kernel": func}), tvm.target.Target("llvm"))
+    library = tvm.compile(tvm.IRModule({"kernel": func}), target.tvm_target)
     out = tvm.runtime.empty(case.layer.out_shape, case.layer.out_dtype)
     library["kernel"](*(tvm.runtime.tensor(array) for array in (case.x, *case.arrays)), out)
     np.testing.assert_array_less(np.abs(out.numpy() - case.expected()), case.bound() + 1e-9)
