@@ -178,9 +178,7 @@ def arguments(parser: argparse.ArgumentParser, layers: Sequence[str], forms: Seq
     """Declares the options that fc.py and conv.py share."""
     listed = ", ".join(forms).replace("%", "%%")  # argparse formats its help
     parser.add_argument("--layer", nargs="+", choices=layers, default=list(layers), metavar="NAME")
-    parser.add_argument(
-        "--form", nargs="+", choices=forms, default=list(forms), metavar="NAME", help=f"of {listed}"
-    )
+    parser.add_argument("--form", nargs="+", choices=forms, default=list(forms), metavar="NAME", help=f"of {listed}")
     parser.add_argument(
         "--rival", nargs="*", choices=list(RUNTIMES), default=[], metavar="NAME", help=f"of {', '.join(RUNTIMES)}"
     )

@@ -226,7 +226,10 @@ def measure(name: str, target: str, threads: int, rounds: int, compressed: bool 
     }
 
 
-_HEAD = "network        target        thr  onnxruntime   tilewright   ratio wall   ratio cpu   rel. L2   compile        bytes"
+_HEAD = (
+    "network        target        thr  onnxruntime   tilewright   ratio wall   ratio cpu   rel. L2   compile"
+    "        bytes"
+)
 
 
 def _line(row: dict[str, Any]) -> str:

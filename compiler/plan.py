@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -119,6 +119,7 @@ class Plan:
         prologue: launches that run once at load; they touch CONSTANT, STATIC and TEMPORARY buffers only.
         static_bytes: bytes for all STATIC buffers, kept as long as the model is loaded.
         temporary_bytes: bytes for all TEMPORARY buffers, needed only while the prologue runs.
+        unpacked: for the report: why compressed weights are unpacked at load, by their names.
     """
 
     target: str
@@ -133,6 +134,7 @@ class Plan:
     prologue: tuple[Launch, ...] = ()
     static_bytes: int = 0
     temporary_bytes: int = 0
+    unpacked: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def constants(self) -> Iterator[Buffer]:
         """The constant buffers, in table order."""

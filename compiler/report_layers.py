@@ -187,7 +187,9 @@ def artifact_file(artifact: Artifact, layers: Sequence[LayerReport]) -> tuple[di
         found = {name.removeprefix(prefix): size for name, size in sizes.constants.items() if name.startswith(prefix)}
         if found and row.format != "float":
             padding = row.parts.get("padding", 0)
-            row = replace(row, parts=_with_padding(found, padding))
+            reason = artifact.plan.unpacked.get(row.weight, "")
+            notes = [row.note] * bool(row.note) + [f"kept dense: {reason}"] * bool(reason)
+            row = replace(row, parts=_with_padding(found, padding), note="; ".join(notes))
             packed += row.bytes
         rows.append(row)
     return {

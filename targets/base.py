@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from tilewright.plan import Module, PackedParameter
@@ -51,6 +51,21 @@ class Code:
     scratch_bytes: int = 0
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A network as a target wants it.
+
+    Attributes:
+        mod: the IRModule.
+        packed: what the parameters of ``main`` after its inputs are.
+        unpacked: why no kernel reads a compressed weight packed, by the weight's name, as far as the target knows.
+    """
+
+    mod: Any
+    packed: tuple[PackedParameter, ...]
+    unpacked: Mapping[str, str] = field(default_factory=dict)
+
+
 class Target(ABC):
     """Turns a Relax module into kernels for one device. Stateless but for the device it was made for."""
 
@@ -72,16 +87,15 @@ class Target(ABC):
     def tvm_target(self) -> Any:
         """The tvm.target.Target that Relax and TIR passes run under."""
 
-    def prepare(self, mod: Any, packed: Sequence[PackedParameter]) -> tuple[Any, tuple[PackedParameter, ...]]:
+    def prepare(self, mod: Any, packed: Sequence[PackedParameter]) -> Prepared:
         """Relax-level rewrites before legalisation: layouts, packed weights, own operators.
+
+        Unpacking calls may be left (see packed_weights.py).
 
         Args:
             packed: what the parameters of ``main`` after its inputs are.
-
-        Returns:
-            An IRModule, and the same of its parameters. Unpacking calls may be left (see packed_weights.py).
         """
-        return mod, tuple(packed)
+        return Prepared(mod, tuple(packed))
 
     @abstractmethod
     def schedule(self, mod: Any) -> Any:

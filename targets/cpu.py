@@ -13,7 +13,7 @@ from tvm import tirx
 
 from tilewright.errors import UsageError
 from tilewright.plan import Image, Module, PackedParameter
-from tilewright.targets.base import Code, Device, KernelCall, KernelCode, Target
+from tilewright.targets.base import Code, Device, KernelCall, KernelCode, Prepared, Target
 from tilewright.targets.cpu_link import link_shared
 from tilewright.targets.schedules import cpu_prepare, cpu_rules
 from tilewright.targets.tir import host_lower
@@ -69,7 +69,7 @@ class Cpu(Target):
             {"kind": "llvm", "mtriple": facts["triple"], "mcpu": facts["mcpu"], "mattr": list(facts["mattr"])}
         )
 
-    def prepare(self, mod: Any, packed: Sequence[PackedParameter]) -> tuple[Any, tuple[PackedParameter, ...]]:
+    def prepare(self, mod: Any, packed: Sequence[PackedParameter]) -> Prepared:
         with self.tvm_target:
             return cpu_prepare.prepare(mod, self.device, packed)
 

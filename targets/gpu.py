@@ -12,7 +12,7 @@ import tvm
 from tvm import tirx
 
 from tilewright.plan import PackedParameter
-from tilewright.targets.base import Code, KernelCall, KernelCode, Target
+from tilewright.targets.base import Code, KernelCall, KernelCode, Prepared, Target
 from tilewright.targets.schedules import gpu_half, gpu_layout, gpu_packed_layers, gpu_rules
 from tilewright.targets.schedules.gpu_common import GpuLimits, nodes
 from tilewright.targets.tir import DeviceFunction, device_lower
@@ -75,12 +75,12 @@ class GpuTarget(Target):
         """What a kernel may take of this device."""
         return GpuLimits.of(self.device.facts)
 
-    def prepare(self, mod: Any, packed: Sequence[PackedParameter]) -> tuple[Any, tuple[PackedParameter, ...]]:
+    def prepare(self, mod: Any, packed: Sequence[PackedParameter]) -> Prepared:
         """Packs weights, has kernels read compressed ones as they are, and in fp16 puts products in half precision."""
         if self.precision == "fp16":
             mod = gpu_half.to_half(mod)
-        mod, packed, _ = gpu_packed_layers.prepare(mod, packed, self.limits)
-        return gpu_layout.pack_weights(mod), tuple(packed)
+        mod, packed, unpacked = gpu_packed_layers.prepare(mod, packed, self.limits)
+        return Prepared(gpu_layout.pack_weights(mod), tuple(packed), unpacked)
 
     def schedule(self, mod: Any) -> Any:
         """Schedules every PrimFunc; see schedules/gpu_rules.py."""

@@ -13,7 +13,7 @@ import tvm
 
 from tilewright.errors import UsageError
 from tilewright.plan import PackedParameter
-from tilewright.targets.base import Code, Device, Target
+from tilewright.targets.base import Code, Device, Prepared, Target
 from tilewright.targets.cpu import Cpu, host_device
 from tilewright.targets.streams import is_stream, stream_code
 
@@ -44,7 +44,7 @@ class Nna(Target):
     def tvm_target(self) -> Any:
         return self._host.tvm_target
 
-    def prepare(self, mod: Any, packed: Sequence[PackedParameter]) -> tuple[Any, tuple[PackedParameter, ...]]:
+    def prepare(self, mod: Any, packed: Sequence[PackedParameter]) -> Prepared:
         return self._host.prepare(mod, packed)
 
     def schedule(self, mod: Any) -> Any:

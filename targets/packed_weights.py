@@ -86,6 +86,11 @@ class CompressedWeight:
     def format(self) -> Format:
         return self.unpack.parsed
 
+    @property
+    def name(self) -> str:
+        """Of the weight: its arrays are named after it."""
+        return self.source[self.unpack.roles[0]].name.rpartition(".")[0]
+
 
 class PackedWeights:
     """The packed parameters of ``main`` while a target rewrites it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import tvm
@@ -54,8 +55,9 @@ def lower(
     """
     with _stage("prepare"), target.tvm_target:
         mod = _run(mod, rx.FoldConstant(), rx.DecomposeOpsForInference(), rx.CanonicalizeBindings())
-        mod, packed = target.prepare(mod, packed)
-        parts = split(_run(expand_unpacking(mod), rx.CanonicalizeBindings()))
+        prepared = target.prepare(mod, packed)
+        parts = split(_run(expand_unpacking(prepared.mod), rx.CanonicalizeBindings()))
+    packed = prepared.packed
     mod, prologue = parts.inference, parts.prologue
     observe("prepare", lambda: _script(mod, prologue))
     layers = Layers()
@@ -79,6 +81,7 @@ def lower(
     observe("codegen", lambda: _sources(code))
     with _stage("plan"):
         plan = assemble(calls, code, target, layers, inputs, outputs, operations)
+        plan = replace(plan, unpacked=dict(prepared.unpacked))
     observe("plan", plan.text)
     return plan
 

@@ -107,20 +107,28 @@ def kernel_weights(
     else:
         return f"blocks of {layout.bh}x{layout.bw} fill no vector"
     density = blocks.k / columns
-    if density > _most_density(blocks):
+    if density > _most_density(blocks, rows):
         return f"sparse slower at a density of {density:.0%}"
     return _packed(blocks, payload)
 
 
-def _most_density(blocks: Blocks) -> float:
-    """Beyond this share of blocks the dense kernel, in float32, is predicted to be faster.
+_BREAK_EVEN = 0.6  # of a float32 product of many rows: finding columns and loading activations anew costs the rest
+_BREAK_EVEN_ONE_ROW = 0.85  # where weights come from memory: of a dense matrix there is no index to read
 
-    It multiplies a register of weights a step. A block costs as many steps as it has vectors, and one more to find its
-    columns and decode it; a dot product takes four columns at once.
+
+def _most_density(blocks: Blocks, rows: int) -> float:
+    """Beyond this share of blocks the dense kernel, in float32, is predicted to be faster; measure it with
+    benchmarks/slope.py.
+
+    A vector that fills part of a register does part of the work. Dot products of bytes take four columns at once, which
+    no density makes up for. One row reads all weights once, as few bytes as they have.
     """
-    vectors = blocks.vectors * blocks.steps
-    full = blocks.elements / blocks.word / blocks.lanes  # what would fill registers
-    return min(1.0, 0.75 * blocks.word * full / (vectors + 1) * 2)
+    if blocks.word == 4:
+        return 1.0
+    filled = blocks.vector_lanes / blocks.lanes
+    if rows == 1:
+        return min(1.0, _BREAK_EVEN_ONE_ROW * filled * 32 / blocks.bits)
+    return _BREAK_EVEN * filled
 
 
 def _has_kernel(blocks: Blocks, dot: Dot) -> bool:

@@ -14,7 +14,7 @@ from tvm import relax
 from tvm.ir import GenericConst
 
 from tilewright.plan import PackedParameter
-from tilewright.targets.base import Device
+from tilewright.targets.base import Device, Prepared
 from tilewright.targets.packed_weights import PackedWeights
 from tilewright.targets.schedules import cpu_conv, cpu_matmul, cpu_window
 from tilewright.targets.schedules.cpu_conv import Conv2d, conv2d, pack_weights
@@ -34,16 +34,15 @@ from tilewright.targets.schedules.cpu_window import average_pool, depthwise, max
 from tilewright.targets.static import StaticValues
 
 
-def prepare(
-    mod: Any, device: Device, packed: Sequence[PackedParameter] = ()
-) -> tuple[Any, tuple[PackedParameter, ...]]:
+def prepare(mod: Any, device: Device, packed: Sequence[PackedParameter] = ()) -> Prepared:
     """Rewrites ``main``; what has no template is left for Relax's own lowering."""
     core, dot = Core.of(device), Dot.of(device)
     mod, packed = _convolve_planes(mod, packed, core, dot)
     mod = relax.transform.CanonicalizeBindings()(channels_last(mod))  # no variable is bound to another
     (main,) = (var for var in mod.functions if var.name_hint == "main")
     weights = PackedWeights(mod[main], packed)
-    return _rewritten(mod, main, _TemplateRewriter(mod, core, PackedLayers(mod, weights, core, dot)), weights)
+    layers = PackedLayers(mod, weights, core, dot)
+    return Prepared(*_rewritten(mod, main, _TemplateRewriter(mod, core, layers), weights), layers.reasons)
 
 
 def _rewritten(mod: Any, main: Any, rewriter: Any, weights: PackedWeights) -> tuple[Any, tuple[PackedParameter, ...]]:
