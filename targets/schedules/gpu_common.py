@@ -25,6 +25,7 @@ class GpuLimits:
         accumulators: 32-bit registers a work-item may spend on an output tile; the rest holds operands and addresses.
         vector: elements of one load or store.
         registers: of 32 bits, that a work-item can have at all.
+        unaligned: vectors may lie anywhere, as OpenCL's vload allows.
     """
 
     threads: int
@@ -33,6 +34,7 @@ class GpuLimits:
     accumulators: int
     vector: int = 4
     registers: int = 64
+    unaligned: bool = False
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> GpuLimits:
@@ -43,6 +45,7 @@ class GpuLimits:
             local_bytes=min(int(facts["local_memory_bytes"]), 32 * 1024),
             accumulators=int(facts["accumulators"]),
             registers=int(facts["registers"]),
+            unaligned="archs" not in facts,  # those of CUDA
         )
 
 

@@ -2,8 +2,8 @@
 
 A work-item computes a few neighbouring output channels of four neighbouring pixels. Work-items side by side have
 neighbouring pixels and the same weights, which the device loads for all of them at once. A block's columns are
-channels of one tap; a table says how far from a pixel they lie in the image, which is padded already. Without taps
-pixels are counted across rows of the image.
+channels of one tap, at a fixed distance from every pixel of the image, which is padded already. Without taps pixels are
+counted across rows of the image.
 """
 
 from __future__ import annotations
@@ -69,48 +69,38 @@ class Convolution:
         w = self.window
         return (1, w.out_height * w.out_width) if self.is_flat else (w.out_height, w.out_width)
 
-    @property
-    def has_table(self) -> bool:
-        return self.taps > 1
+    def offset(self, column: Any) -> Any:
+        """How far from a pixel of the output the operand of a column of the matrix lies in the image.
 
-
-def offsets(layer: Convolution) -> list[int]:
-    """Where the columns of each block column are in the image, counted from a pixel of the output."""
-    w, step = layer.window, layer.words.bw
-    return [
-        channel * layer.plane + i * w.dilation_h * w.width + j * w.dilation_w
-        for i in range(w.kernel_height)
-        for j in range(w.kernel_width)
-        for channel in range(0, layer.channels, step)
-    ]
+        Columns are taps, then channels; those of padding, whose weights are zero, are taken for the last.
+        """
+        w = self.window
+        if self.taps == 1:
+            least = self.words.bw or self.words.columns
+            channel = column if self.channels % least == 0 else tirx.min(column, i64(self.channels - 1))
+            return channel * self.plane
+        tap, channel = tirx.floordiv(column, self.channels), tirx.floormod(column, self.channels)
+        i, j = tirx.floordiv(tap, w.kernel_width), tirx.floormod(tap, w.kernel_width)
+        return channel * self.plane + i * (w.dilation_h * w.width) + j * w.dilation_w
 
 
 def convolution(layer: Convolution) -> Any:
-    """The PrimFunc (image NCHW, [table of offsets], packed arrays, float32 output NCHW) of a layer.
-
-    table: int32 [block columns]; packed arrays as in gpu_compressed.py.
-    """
+    """The PrimFunc (image NCHW, packed arrays as in gpu_decoder.py, float32 output NCHW) of a layer."""
     w, window = layer.words, layer.window
     data = te.placeholder(i64s(*layer.shape), layer.dtype, "data")
-    table = te.placeholder(i64s(len(offsets(layer))), "int32", "table") if layer.has_table else None
     column = te.reduce_axis((i64(0), i64(w.columns)), "column")
     weights = PackedOperands(w)
 
     def element(n: Any, output: Any, y: Any, x: Any) -> Any:
-        place = weights.place(output, column)
-        if table is None:
-            channel, row, across = tirx.min(place, i64(layer.channels - 1)), i64(0), i64(0)
-        else:
-            place = table[tirx.floordiv(place, w.bw)].astype("int64") + tirx.floormod(place, w.bw) * layer.plane
-            channel, inside = tirx.floordiv(place, layer.plane), tirx.floormod(place, layer.plane)
-            row, across = tirx.floordiv(inside, window.width), tirx.floormod(inside, window.width)
+        place = layer.offset(weights.place(output, column))
+        channel, inside = tirx.floordiv(place, layer.plane), tirx.floormod(place, layer.plane)
+        row, across = tirx.floordiv(inside, window.width), tirx.floormod(inside, window.width)
         value = data(n, channel, y * window.stride_h + row, x * window.stride_w + across).astype("float32")
         return te.sum(weights.multiplied(value, output, column), axis=column)
 
     marks = mark(TEMPLATE, **asdict(layer))
     result = te.compute(i64s(*layer.out_shape), element, name="compressed_conv", attrs=marks)
-    operands = [data, *([table] if table is not None else []), *weights.operands]
-    return te.create_prim_func([*operands, result]).with_attr("op_pattern", 4)
+    return te.create_prim_func([data, *weights.operands, result]).with_attr("op_pattern", 4)
 
 
 def schedule(func: Any, limits: GpuLimits) -> Any:
@@ -126,16 +116,13 @@ def schedule(func: Any, limits: GpuLimits) -> Any:
     layer = Convolution(Words(**p.pop("words")), Window(**p.pop("window")), **p)
     left = list(fused.operands)
     data = left.pop(0)
-    table = left.pop(0) if layer.has_table else None
-    return fused.finish(_Emitter(fused, layer, limits, data, table, PackedBuffers.take(layer.words, left)).kernel())
+    return fused.finish(_Emitter(fused, layer, limits, data, PackedBuffers.take(layer.words, left)).kernel())
 
 
 class _Emitter:
-    def __init__(
-        self, fused: Fused, layer: Convolution, limits: GpuLimits, data: Any, table: Any, buffers: PackedBuffers
-    ) -> None:
+    def __init__(self, fused: Fused, layer: Convolution, limits: GpuLimits, data: Any, buffers: PackedBuffers) -> None:
         self.fused, self.layer, self.limits = fused, layer, limits
-        self.data, self.table, self.buffers = data, table, buffers
+        self.data, self.buffers = data, buffers
 
     def kernel(self) -> Any:
         layer = self.layer
@@ -153,7 +140,10 @@ class _Emitter:
     def _item(self, number: Any) -> Any:
         layer, w = self.layer, self.layer.words
         rows, _ = layer.rows
-        self.first = tirx.floormod(number, self.across) * _PIXELS  # pixel of its row
+        length = layer.rows[1]
+        self.own = self.first = tirx.floormod(number, self.across) * _PIXELS  # pixel of its row
+        if length % _PIXELS and length >= _PIXELS:  # the last four pixels, some of which others store
+            self.first = tirx.min(self.own, i64(length - _PIXELS))
         rest = tirx.floordiv(number, self.across)
         self.row, rest = tirx.floormod(rest, rows), tirx.floordiv(rest, rows)
         self.image = tirx.floordiv(rest, w.tiles)
@@ -201,27 +191,28 @@ class _Emitter:
         at = chunk * w.chunk + column
         if w.bw:
             block, inside = tirx.floordiv(at, w.bw), tirx.floormod(at, w.bw)
-            index = [block, tirx.floordiv(self.weights.first, w.bh)]
-            block = tirx.BufferLoad(self.buffers.index, index).astype("int64")
-            if self.table is not None:
-                return tirx.BufferLoad(self.table, [block]).astype("int64") + inside * layer.plane
-            at = block * w.bw + inside
-        if layer.channels % (w.bw or w.columns):
-            at = tirx.min(at, i64(layer.channels - 1))  # of padding, whose weights are zero
-        return at * layer.plane
+            place = tirx.BufferLoad(self.buffers.index, [block, tirx.floordiv(self.weights.first, w.bh)])
+            at = place.astype("int64") * w.bw + inside
+        return layer.offset(at)
 
     def _load(self, place: Any) -> list[Any]:
         """The four pixels of a channel; the last one again beyond the last."""
         layer, window = self.layer, self.layer.window
         _, length = layer.rows
         image = self.image * (layer.channels * layer.plane)
-        if layer.is_flat and length % _PIXELS == 0:  # aligned
-            value = tirx.BufferLoad(self.data, [*self._zeros(), ramp(image + place + self.first, _PIXELS)])
+        start = self.first if layer.is_flat else self.row * (window.stride_h * window.width) + self.first
+        aligned = layer.is_flat and length % _PIXELS == 0
+        if window.stride_w == 1 and length >= _PIXELS and (aligned or self.limits.unaligned):
+            if aligned:
+                value = tirx.BufferLoad(self.data, [*self._zeros(), ramp(image + place + start, _PIXELS)])
+            else:  # TVM has vectors loaded one by one that may not be aligned
+                first = tirx.BufferLoad(self.data, [*self._zeros(), image + place + start])
+                value = tirx.call_pure_extern(vector(layer.dtype, _PIXELS), "vload4", 0, tirx.address_of(first))
             return [tirx.BufferStore(self.x, value.astype("float32x4"), [ramp(i64(0), _PIXELS)])]
         found = []
         for number in range(_PIXELS):
             pixel = self.first + number
-            pixel = tirx.min(pixel, i64(length - 1)) if length % _PIXELS else pixel
+            pixel = tirx.min(pixel, i64(length - 1)) if length < _PIXELS else pixel
             at = pixel if layer.is_flat else self.row * window.stride_h * window.width + pixel * window.stride_w
             value = tirx.BufferLoad(self.data, [*self._zeros(), image + place + at]).astype("float32")
             found.append(tirx.BufferStore(self.x, value, [i64(number)]))
@@ -249,7 +240,8 @@ class _Emitter:
                     found.append(guarded(inside, loop(_PIXELS, one, VECTORIZED)))
                     continue
             for pixel in range(_PIXELS):
-                exists = [self.first + pixel < length] if length % _PIXELS and pixel else []
+                exists = [self.first + pixel >= self.own] if length % _PIXELS else []
+                exists = [i64(pixel) < length] if length < _PIXELS else exists
                 found.append(guarded([*inside, *exists], self._store_one(total, row, output, i64(pixel))))
         return found
 

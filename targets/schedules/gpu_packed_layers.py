@@ -10,7 +10,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from tvm import relax, te, tirx
 from tvm.ir import GenericConst
 
@@ -21,7 +20,7 @@ from tilewright.targets.schedules.cpu_layout import constant, shape_of
 from tilewright.targets.schedules.cpu_spatial import Window
 from tilewright.targets.schedules.gpu_common import GpuLimits
 from tilewright.targets.schedules.gpu_compressed import Product, compressed, padded_depth
-from tilewright.targets.schedules.gpu_compressed_conv import Convolution, convolution, offsets
+from tilewright.targets.schedules.gpu_compressed_conv import Convolution, convolution
 from tilewright.targets.schedules.gpu_kernel_weights import KernelWeights, float_weights, kernel_weights, slower
 
 _FEW_ROWS = 64  # of activations: more make a tile of gpu_tile worth its while
@@ -121,8 +120,6 @@ class _PackedLayers(relax.PyExprMutator):  # type: ignore[misc]
         data, window = self._padded_image(data, out, kernel, attrs)
         layer = Convolution(packed.words, window, channels, str(data.ty.dtype))
         operands = [data, *self._parameters(weight, packed)]
-        if layer.has_table:
-            operands.insert(1, constant(np.array(offsets(layer), np.int32)))
         result = self._emit(convolution(layer), "compressed_conv", operands, layer.out_shape, "float32")
         factor = packed.factor if packed.factor.ndim == 0 else packed.factor[:, None, None]
         return self._finished(result, factor, call)
