@@ -77,12 +77,14 @@ def near_float(row: Row, got: Figures, want: Figures) -> Iterator[Bar]:
 
 
 def beats_uniform(mixed: Row, uniform: Row, reference: Figures) -> Bar:
-    """Mixed depth is no larger and better: nearer to the float network, and no figure of accuracy below uniform's."""
+    """Mixed depth is no larger, nearer to float in outputs and decisions, and as accurate by every figure."""
     what = f"{mixed.model}: {mixed.name} beats {uniform.name} at equal size"
     if mixed.figures is None or uniform.figures is None:
         return Bar(what, "not measured", False)
     size = as_small(mixed, uniform)
-    better = mixed.figures.error < uniform.figures.error and not_below(mixed.figures, uniform.figures, reference)
+    agreed = (mixed.figures.agreement or 0.0) >= (uniform.figures.agreement or 0.0)
+    nearer = agreed and mixed.figures.error < uniform.figures.error
+    better = nearer and not_below(mixed.figures, uniform.figures, reference)
     return Bar(what, f"{describe(mixed)}; {describe(uniform)}", size and better)
 
 
@@ -130,4 +132,5 @@ def describe(row: Row) -> str:
     if row.figures is None:
         return f"{row.name} failed"
     scores = " ".join(f"{score:.4f}" for score in row.figures.scores.values())
-    return f"{row.name} {row.weight_bytes:,} bytes {scores} error {row.figures.error:.3f}"
+    agreement = "" if row.figures.agreement is None else f" agree {row.figures.agreement:.4f}"
+    return f"{row.name} {row.weight_bytes:,} bytes {scores}{agreement} error {row.figures.error:.3f}"

@@ -48,6 +48,9 @@ def test_mixed_depth_must_be_as_small_nearer_and_as_accurate() -> None:
     assert not beats_uniform(row("mixed4", 102_000, 0.95, 0.1), uniform, FLOAT_FIGURES).holds  # larger
     assert not beats_uniform(row("mixed4", 100_000, 0.95, 0.3), uniform, FLOAT_FIGURES).holds  # farther
     assert not beats_uniform(row("mixed4", 100_000, 0.89, 0.1), uniform, FLOAT_FIGURES).holds  # less accurate
+    decided = [dataclasses.replace(figures(0.9, error), agreement=share) for error, share in ((0.1, 0.94), (0.2, 0.95))]
+    pair = [dataclasses.replace(uniform, figures=got) for got in decided]
+    assert not beats_uniform(pair[0], pair[1], FLOAT_FIGURES).holds  # fewer decisions are float's
     failed = dataclasses.replace(uniform, figures=None, problem="no")
     assert not beats_uniform(row("mixed4", 100_000, 0.9), failed, FLOAT_FIGURES).holds
 
