@@ -11,10 +11,13 @@
 namespace tw {
 namespace {
 
-// The path of this library with "_native" or "libtilewright" in its file name replaced; "" where that does not apply.
+constexpr const char* kSystem = "libtilewright_nna.so";
+
+// The path of this library with "_native" or "libtilewright" in its file name replaced; kSystem where that does not
+// apply.
 std::string beside() {
   Dl_info info;
-  if (!dladdr(reinterpret_cast<void*>(&open_nna), &info) || !info.dli_fname) return "";
+  if (!dladdr(reinterpret_cast<void*>(&open_nna), &info) || !info.dli_fname) return kSystem;
   std::string path = info.dli_fname;
   const size_t name = path.rfind('/') + 1;
   for (const char* stem : {"_native", "libtilewright"}) {
@@ -22,13 +25,13 @@ std::string beside() {
     if (path.compare(name, wanted.size(), wanted)) continue;
     return path.replace(name, wanted.size(), wanted == "_native" ? "_nna" : "libtilewright_nna");
   }
-  return "";
+  return kSystem;
 }
 
 decltype(&tw_nna_run) find_run() {
   const char* given = getenv("TILEWRIGHT_NNA");
   const std::string sibling = beside();
-  void* library = given ? open_driver({given}) : open_driver({sibling.c_str(), "libtilewright_nna.so"});
+  void* library = given ? open_driver({given}) : open_driver({sibling.c_str(), kSystem});
   decltype(&tw_nna_run) run = nullptr;
   if (library) find(library, "tw_nna_run", &run);
   return run;

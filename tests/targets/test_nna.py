@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 
 import tilewright
 from tests.frontend.quantized import models
+from tests.runtime.conftest import CMakeBuild, cmake_build
 from tilewright.artifact import Artifact
 from tilewright.errors import ToolError, UsageError
 from tilewright.frontend.quantized import offload
@@ -18,6 +21,8 @@ from tilewright.passes.execution import runner
 from tilewright.runtime import Session, nna
 
 pytest.importorskip("ethosu.vela", reason="no Vela: pip install 'tilewright[nna]'")
+
+__all__ = ["cmake_build"]  # a fixture
 
 DEVICES = ("nna-ethos-u55-128", "nna-ethos-u55-256", "nna-ethos-u65-256", "nna-ethos-u65-512")
 
@@ -103,6 +108,22 @@ def test_the_simulator_may_be_missing(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(nna, "__file__", str(tmp_path / "nna.py"))
     with pytest.raises(ToolError, match="not built"):
         nna.library_path()
+
+
+def test_apps_run_streams_too(cmake_build: CMakeBuild, tmp_path: Path) -> None:
+    """The runtime in an app finds the simulator among the system's libraries, and says so where it does not."""
+    folder = cmake_build("nna", "-DTILEWRIGHT_TOOLS=ON", "-DTILEWRIGHT_NNA=ON")
+    path = tmp_path / "model.tw"
+    tilewright.compile(models.residual(), "nna").save(path)
+    environment = {key: value for key, value in os.environ.items() if key != "TILEWRIGHT_NNA"}
+    command = [folder / "tw_run", path]
+    without = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert without.returncode == 1
+    assert "its simulator libtilewright_nna was not found" in without.stderr
+    environment["LD_LIBRARY_PATH"] = str(folder)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "simulated NNA" in done.stdout + done.stderr
 
 
 def test_half_precision_is_refused() -> None:
