@@ -143,7 +143,7 @@ class _PackedLayers(relax.PyExprMutator):  # type: ignore[misc]
         packed = kernel_weights(weight, lanes, taps)
         reason = packed if isinstance(packed, str) else slower(packed.words, weight.unpack.matrix[1], rows)
         if reason:
-            self.reasons[weight.source[weight.unpack.roles[0]].name] = reason
+            self.reasons[weight.name] = reason
             return None
         assert isinstance(packed, KernelWeights)
         return packed
