@@ -38,6 +38,7 @@ namespace tw::nna {
   X(OFM_WIDTH_M1, 0x111) \
   X(OFM_HEIGHT_M1, 0x112) \
   X(OFM_DEPTH_M1, 0x113) \
+  X(OFM_PRECISION, 0x114) \
   X(OFM_BLK_WIDTH_M1, 0x115) \
   X(OFM_BLK_HEIGHT_M1, 0x116) \
   X(OFM_BLK_DEPTH_M1, 0x117) \
