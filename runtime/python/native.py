@@ -140,14 +140,23 @@ def library_path() -> Path:
     Raises:
         ToolError: there is none.
     """
-    if given := os.environ.get("TILEWRIGHT_RUNTIME"):
+    return built_library("_native", "TILEWRIGHT_RUNTIME", "the C++ runtime")
+
+
+def built_library(name: str, variable: str, what: str) -> Path:
+    """A shared library of this package: what an environment variable says, or the one built beside this file.
+
+    Raises:
+        ToolError: there is none.
+    """
+    if given := os.environ.get(variable):
         return Path(given)
     folder = Path(__file__).parent
     for suffix in importlib.machinery.EXTENSION_SUFFIXES:
-        if (path := folder / f"_native{suffix}").exists():
+        if (path := folder / f"{name}{suffix}").exists():
             return path
     raise ToolError(
-        f"the C++ runtime is not built: no _native library in {folder} (reinstall the package, or run "
+        f"{what} is not built: no {name} library in {folder} (reinstall the package, or run "
         "`python setup.py build_ext --inplace`; it needs a C++17 compiler, on Debian `apt install g++`)"
     )
 

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import importlib.machinery
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,8 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tilewright.errors import ArtifactError, ToolError
+from tilewright.errors import ArtifactError
+from tilewright.runtime import native
 
 REGIONS: Final = 8
 _ERROR_BYTES: Final = 1024
@@ -55,16 +54,7 @@ def library_path() -> Path:
     Raises:
         ToolError: there is none.
     """
-    if given := os.environ.get("TILEWRIGHT_NNA"):
-        return Path(given)
-    folder = Path(__file__).parent
-    for suffix in importlib.machinery.EXTENSION_SUFFIXES:
-        if (path := folder / f"_nna{suffix}").exists():
-            return path
-    raise ToolError(
-        f"the NNA interpreter is not built: no _nna library in {folder} (reinstall the package, or run "
-        "`python setup.py build_ext --inplace`; it needs a C++17 compiler, on Debian `apt install g++`)"
-    )
+    return native.built_library("_nna", "TILEWRIGHT_NNA", "the NNA interpreter")
 
 
 @functools.cache

@@ -23,7 +23,8 @@ import numpy as np
 import numpy.typing as npt
 from tvm import tirx
 
-from tilewright.targets.schedules.cpu_ir import i64, ramp
+from tilewright.targets.schedules.cpu_dot import splat
+from tilewright.targets.schedules.cpu_ir import i64, ramp, vector_type
 
 Array = npt.NDArray[Any]
 
@@ -206,7 +207,7 @@ class Blocks:
         first = (step * self.vectors + vector) * count
         if not self.planes:
             value = tirx.BufferLoad(values, [block_row, unit, ramp(i64(first), count)])
-            return value if self.bits == 32 else value.astype(_type("float32", count))
+            return value if self.bits == 32 else value.astype(vector_type("float32", count))
         result: Any = None
         base, top = 0, 8
         for plane in self.planes:
@@ -217,23 +218,14 @@ class Blocks:
             move = top - inside % share * plane
             field = _shifted(field, move, count)
             if plane < 8:
-                field = field & _splat(((1 << plane) - 1) << top, count)
+                field = field & splat("uint8", ((1 << plane) - 1) << top, count)
             result = field if result is None else result | field
             base += self.unit * self.elements * plane // 8
-        return tirx.reinterpret(_type("int8", count), result)
-
-
-def _type(dtype: str, lanes: int) -> str:
-    return dtype if lanes == 1 else f"{dtype}x{lanes}"
-
-
-def _splat(value: int, lanes: int) -> Any:
-    constant = tirx.const(value, "uint8")
-    return constant if lanes == 1 else tirx.Broadcast(constant, lanes)
+        return tirx.reinterpret(vector_type("int8", count), result)
 
 
 def _shifted(value: Any, left: int, lanes: int) -> Any:
     """Bytes shifted left, or right where ``left`` is negative."""
     if left == 0:
         return value
-    return value << _splat(left, lanes) if left > 0 else value >> _splat(-left, lanes)
+    return value << splat("uint8", left, lanes) if left > 0 else value >> splat("uint8", -left, lanes)

@@ -23,7 +23,17 @@ from tilewright.targets.base import Device
 from tilewright.targets.schedules.cpu_blocks import Blocks
 from tilewright.targets.schedules.cpu_dot import Dot, fold, spread, stretch
 from tilewright.targets.schedules.cpu_fused import Fused, mark, take_apart
-from tilewright.targets.schedules.cpu_ir import RegisterTile, broadcast, i64, i64s, loop, ramp, sequence, unflatten
+from tilewright.targets.schedules.cpu_ir import (
+    RegisterTile,
+    broadcast,
+    i64,
+    i64s,
+    loop,
+    ramp,
+    sequence,
+    unflatten,
+    vector_type,
+)
 from tilewright.targets.schedules.cpu_spatial import Window, panel_nest, store_tile
 from tilewright.targets.schedules.cpu_tile import Core
 
@@ -344,12 +354,12 @@ class _Blocks:
             for vector in range(b.vectors):
                 value = b.decode(e.values, self.block_row, unit, inside, step, vector)
                 if not e.layer.integer and b.planes:
-                    value = value.astype(_lanes("int32", b.vector_lanes)).astype(self.acc.vector_type)
+                    value = value.astype(vector_type("int32", b.vector_lanes)).astype(self.acc.vector_type)
                 weights.append(tirx.Var("w", str(value.ty.dtype) if hasattr(value, "ty") else str(value.dtype)))
                 statements.append(tirx.Bind(weights[-1], value))
             for row in range(self.size):
                 x = self._activations(start + (row * self.pitch + step * b.width * b.word))
-                bound = tirx.Var("x", _lanes("int32" if e.layer.integer else "float32", b.vector_lanes))
+                bound = tirx.Var("x", vector_type("int32" if e.layer.integer else "float32", b.vector_lanes))
                 statements.append(tirx.Bind(bound, x))
                 for vector, weight in enumerate(weights):
 
@@ -367,11 +377,9 @@ class _Blocks:
         at = [i64(0)] * (len(e.layer.shape) - 1)
         words = b.width
         if e.layer.integer:
-            loaded = tirx.reinterpret(_lanes("int32", words), tirx.BufferLoad(e.data, [*at, ramp(start, 4 * words)]))
+            loaded = tirx.reinterpret(
+                vector_type("int32", words), tirx.BufferLoad(e.data, [*at, ramp(start, 4 * words)])
+            )
         else:
             loaded = tirx.BufferLoad(e.data, [*at, ramp(start, words)])
         return broadcast(loaded, b.height) if words == 1 else spread(loaded, words, b.height)
-
-
-def _lanes(dtype: str, lanes: int) -> str:
-    return dtype if lanes == 1 else f"{dtype}x{lanes}"

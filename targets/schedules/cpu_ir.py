@@ -74,7 +74,7 @@ class RegisterTile:
 
     @property
     def vector_type(self) -> str:
-        return f"{self.buffer.dtype}x{self.lanes}" if self.lanes > 1 else str(self.buffer.dtype)
+        return vector_type(str(self.buffer.dtype), self.lanes)
 
     def offset(self, row: int, vector: int) -> int:
         return (row * self.vectors + vector) * self.lanes
@@ -120,6 +120,11 @@ class RegisterTile:
         """``acc[row, vector] = function(acc[row, vector])`` on vectors."""
         at = self._at(row, vector)
         return tirx.BufferStore(self.buffer, function(self.load(row, vector)), at)
+
+
+def vector_type(dtype: str, lanes: int) -> str:
+    """The type of ``lanes`` elements."""
+    return dtype if lanes == 1 else f"{dtype}x{lanes}"
 
 
 def ramp(start: Any, lanes: int) -> Any:
