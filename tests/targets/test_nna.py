@@ -18,7 +18,7 @@ from tilewright.frontend.quantized import offload
 from tilewright.integer.network import run
 from tilewright.lower.ethosu import compile_network
 from tilewright.passes.execution import runner
-from tilewright.runtime import Session, nna
+from tilewright.runtime import Session, native, nna
 
 pytest.importorskip("ethosu.vela", reason="no Vela: pip install 'tilewright[nna]'")
 
@@ -105,7 +105,7 @@ def test_the_simulator_may_be_missing(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(OSError, match=r"none\.so"):
         nna._library.__wrapped__()
     monkeypatch.delenv("TILEWRIGHT_NNA")
-    monkeypatch.setattr(nna, "__file__", str(tmp_path / "nna.py"))
+    monkeypatch.setattr(native, "__file__", str(tmp_path / "native.py"))
     with pytest.raises(ToolError, match="not built"):
         nna.library_path()
 
