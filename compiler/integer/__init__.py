@@ -2,5 +2,5 @@
 
 Arrays are NHWC. Nothing here rounds in floating point; real numbers occur only where scales become integer factors.
 Files in reading order: ``rounding`` (shifts, factors, requantization), ``windows`` (convolution, pooling),
-``elementwise``, ``tables``.
+``elementwise``, ``tables``, ``depths``; ``network`` puts them together.
 """

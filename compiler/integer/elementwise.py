@@ -9,17 +9,72 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from tilewright.integer.rounding import Int, Requantize, Rounding, multiply, quantize_multiplier, scale_shift
+from tilewright.integer.rounding import Int, Requantize, Rounding, limits, multiply, quantize_multiplier, scale_shift
 
 
 @dataclass(frozen=True)
 class Affine:
-    """How integers stand for real numbers: ``scale * (q - zero)``. Scales are float32 values."""
+    """How integers stand for real numbers: ``scale * (q - zero)``.
+
+    Attributes:
+        scale: a float32 value; a power of two where integers have an exponent alone.
+        zero: the integer that stands for zero.
+        dtype: the type that holds the integers outside of an accelerator, e.g. ``uint8``.
+        bits: their depth; 0 is that of the type. Integers saturate at the depth, with the type's sign.
+    """
 
     scale: float
     zero: int
     dtype: str
+    bits: int = 0
+
+    def __post_init__(self) -> None:
+        most = np.iinfo(self.dtype).bits
+        if not 0 <= self.bits <= most:
+            raise ValueError(f"{self.dtype} holds no {self.bits} bits")
+        object.__setattr__(self, "bits", self.bits or most)
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """The least and the greatest integer."""
+        return limits(self.dtype, self.bits)
+
+    def requantize(self, reals: ArrayLike, clamp: tuple[int, int] | None = None) -> Requantize:
+        """From accumulators: ``reals`` is what their unit is worth in these integers, one or one for each channel."""
+        return Requantize.of(reals, self.zero, self.dtype, clamp=clamp, bits=self.bits)
+
+
+@dataclass(frozen=True)
+class Sum:
+    """``a + b`` or ``a - b``: both operands in units of twice the larger scale, with ``spare`` more bits.
+
+    Attributes:
+        spare: 20 where no operand and no result has more than 8 bits, else 15.
+        factors: of the first and the second operand, ``(factor, shift)``.
+        sign: of the second operand, 1 or -1.
+        output: from the sum to the result.
+    """
+
+    spare: int
+    factors: tuple[tuple[int, int], tuple[int, int]]
+    sign: int
+    output: Requantize
+
+    @staticmethod
+    def of(a: Affine, b: Affine, out: Affine, sign: int, clamp: tuple[int, int] | None = None) -> Sum:
+        """For operands and a result of these types; see add."""
+        spare = 20 if max(a.bits, b.bits, out.bits) <= 8 else 15
+        most = 2 * max(a.scale, b.scale)
+        factors = quantize_multiplier(a.scale / most), quantize_multiplier(b.scale / most)
+        return Sum(spare, factors, sign, out.requantize(most / (2**spare * out.scale), clamp))
+
+    def __call__(self, a: Int, b: Int) -> Int:
+        """Of integers without their zero points."""
+        (first, second), spare = self.factors, self.spare
+        scaled = multiply(a << spare, first[0], 31 - first[1]), multiply(b << spare, second[0], 31 - second[1])
+        return self.output(scaled[0] + self.sign * scaled[1])
 
 
 def add(a: Int, a_type: Affine, b: Int, b_type: Affine, out: Affine, clamp: tuple[int, int] | None = None) -> Int:
@@ -42,42 +97,37 @@ def subtract(a: Int, a_type: Affine, b: Int, b_type: Affine, out: Affine, clamp:
 
 
 def _add(a: Int, a_type: Affine, b: Int, b_type: Affine, out: Affine, clamp: tuple[int, int] | None, sign: int) -> Int:
-    spare = 20 if np.dtype(out.dtype).itemsize == 1 else 15
-    most = 2 * max(a_type.scale, b_type.scale)
-    first = _to_common(a, a_type, most, spare)
-    second = _to_common(b, b_type, most, spare)
-    output = Requantize.of(most / (2**spare * out.scale), out.zero, out.dtype, clamp=clamp)
-    return output(first + sign * second)
-
-
-def _to_common(values: Int, affine: Affine, scale: float, spare: int) -> Int:
-    factor, shift = quantize_multiplier(affine.scale / scale)
-    return multiply((values.astype(np.int64) - affine.zero) << spare, factor, 31 - shift)
+    both = a.astype(np.int64) - a_type.zero, b.astype(np.int64) - b_type.zero
+    return Sum.of(a_type, b_type, out, sign, clamp)(*both)
 
 
 def mul(a: Int, a_type: Affine, b: Int, b_type: Affine, out: Affine, clamp: tuple[int, int] | None = None) -> Int:
     """``a * b``. The scale is computed in float32, as TFLite does. See add."""
-    scale = np.float32(a_type.scale) * np.float32(b_type.scale) / np.float32(out.scale)
     product = (a.astype(np.int64) - a_type.zero) * (b.astype(np.int64) - b_type.zero)
-    return Requantize.of(scale, out.zero, out.dtype, clamp=clamp)(product)
+    return product_scale(a_type, b_type, out, clamp)(product)
+
+
+def product_scale(a: Affine, b: Affine, out: Affine, clamp: tuple[int, int] | None = None) -> Requantize:
+    """From products of integers without their zero points to the result."""
+    return out.requantize(np.float32(a.scale) * np.float32(b.scale) / np.float32(out.scale), clamp)
 
 
 def requantize(x: Int, x_type: Affine, out: Affine) -> Int:
     """The same number in another scale, zero point or type."""
-    return Requantize.of(x_type.scale / out.scale, out.zero, out.dtype)(x.astype(np.int64) - x_type.zero)
+    return out.requantize(x_type.scale / out.scale)(x.astype(np.int64) - x_type.zero)
 
 
 def absolute(x: Int, x_type: Affine, out: Affine) -> Int:
     """``|x|``."""
     scale = float(np.float32(x_type.scale) / np.float32(out.scale))
-    return Requantize.of(scale, out.zero, out.dtype)(np.abs(x.astype(np.int64) - x_type.zero))
+    return out.requantize(scale)(np.abs(x.astype(np.int64) - x_type.zero))
 
 
 def leaky_relu(x: Int, x_type: Affine, alpha: float, out: Affine) -> Int:
     """``x``, negative values times alpha."""
     values = x.astype(np.int64) - x_type.zero
-    positive = Requantize.of(x_type.scale / out.scale, out.zero, out.dtype)
-    negative = Requantize.of(x_type.scale * float(np.float32(alpha)) / out.scale, out.zero, out.dtype)
+    positive = out.requantize(x_type.scale / out.scale)
+    negative = out.requantize(x_type.scale * float(np.float32(alpha)) / out.scale)
     return np.where(values >= 0, positive(values), negative(values))
 
 

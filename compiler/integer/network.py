@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tilewright.integer import windows
+from tilewright.integer.depths import packed_bytes
 from tilewright.integer.elementwise import Affine, add, mul, subtract
-from tilewright.integer.rounding import Int, Requantize, limits
+from tilewright.integer.rounding import Int, Requantize
+from tilewright.integer.tables import interpolate
 from tilewright.integer.windows import Window
 
 
@@ -34,8 +36,18 @@ class Map:
         return self.affine.dtype
 
     @property
+    def elements(self) -> int:
+        return int(np.prod(self.shape))
+
+    @property
     def nbytes(self) -> int:
-        return int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
+        """Bytes as arrays of the type."""
+        return self.elements * np.dtype(self.dtype).itemsize
+
+    @property
+    def packed_bytes(self) -> int:
+        """Bytes at the map's depth, without padding."""
+        return packed_bytes(self.elements, self.affine.bits)
 
 
 @dataclass(frozen=True)
@@ -45,9 +57,10 @@ class Convolution:
     Attributes:
         layer: name of the layer.
         source, target: indices of its maps.
-        weights: (out channels, kernel h, kernel w, in channels), in channels 1 if depthwise; up to 9 bits.
+        weights: (out channels, kernel h, kernel w, in channels), in channels 1 if depthwise; signed integers.
         bias: (out channels,), in units of an accumulator.
         output: from accumulators to the target.
+        bits: depth of the weights.
     """
 
     layer: str
@@ -58,6 +71,12 @@ class Convolution:
     window: Window
     output: Requantize = field(repr=False)
     depthwise: bool = False
+    bits: int = 8
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the weights at their depth, without padding."""
+        return packed_bytes(self.weights.size, self.bits)
 
     @property
     def sources(self) -> tuple[int, ...]:
@@ -81,7 +100,7 @@ class Pooling:
 
 @dataclass(frozen=True)
 class Binary:
-    """The sum (``ADD``), difference (``SUB``) or product (``MUL``) of two maps of one shape."""
+    """The sum (``ADD``), difference (``SUB``) or product (``MUL``) of two maps, which broadcast as in NumPy."""
 
     layer: str
     kind: str
@@ -99,7 +118,8 @@ class Lookup:
     """A function of single elements, by table.
 
     Attributes:
-        table: 256 values of the target's type, the first for the source type's least value.
+        table: values of the target's type. Of up to 8 bits there is one for each integer of the source, the least
+            first; deeper sources have 513, between which is interpolated (``tables.interpolate``).
     """
 
     layer: str
@@ -125,7 +145,34 @@ class View:
         return (self.source,)
 
 
-Operation = Convolution | Pooling | Binary | Lookup | View
+@dataclass(frozen=True)
+class Concat:
+    """Maps one after another along the channels; all have the target's scale, zero point and depth."""
+
+    layer: str
+    parts: tuple[int, ...]
+    target: int
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        return self.parts
+
+
+@dataclass(frozen=True)
+class Resize:
+    """Each element ``factors`` times (down, right): nearest neighbours. Both maps have one quantization."""
+
+    layer: str
+    source: int
+    target: int
+    factors: tuple[int, int]
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        return (self.source,)
+
+
+Operation = Convolution | Pooling | Binary | Lookup | View | Concat | Resize
 
 
 _BINARY = {"ADD": add, "SUB": subtract, "MUL": mul}
@@ -157,11 +204,15 @@ def run(network: Network, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
 
 def _run(network: Network, operation: Operation, values: dict[int, Int]) -> Int:
     target, maps = network.maps[operation.target], network.maps
-    low, high = limits(target.dtype)
-    first = values[operation.sources[0]]
+    low, high = target.affine.limits
+    first, before = values[operation.sources[0]], maps[operation.sources[0]].affine
     if isinstance(operation, View):
         return first.reshape(target.shape)
-    x, zero = first[None], maps[operation.sources[0]].affine.zero
+    if isinstance(operation, Concat):
+        return np.concatenate([values[index] for index in operation.parts], 2)
+    if isinstance(operation, Resize):
+        return first.repeat(operation.factors[0], 0).repeat(operation.factors[1], 1)
+    x, zero = first[None], before.zero
     if isinstance(operation, Convolution):
         if operation.depthwise:
             weights = operation.weights[..., 0].transpose(1, 2, 0)
@@ -172,9 +223,10 @@ def _run(network: Network, operation: Operation, values: dict[int, Int]) -> Int:
         pool = windows.max_pool if operation.kind == "MAX" else windows.average_pool
         y = pool(x, operation.window, low, high)
     elif isinstance(operation, Lookup):
-        y = operation.table[x - limits(maps[operation.source].dtype)[0]].astype(np.int64)
+        table, place = operation.table.astype(np.int64), x - before.limits[0]
+        y = table[place] if before.bits <= 8 else interpolate(place, table, before.bits)
     else:
-        types = (maps[operation.first].affine, maps[operation.second].affine)
-        y = _BINARY[operation.kind](x, types[0], values[operation.second][None], types[1], target.affine)
+        second = values[operation.second][None]
+        y = _BINARY[operation.kind](x, before, second, maps[operation.second].affine, target.affine)
     result: Int = y[0]
     return result

@@ -119,10 +119,12 @@ def reciprocal(count: int) -> tuple[int, int]:
     return (2 ** (31 + bits) + 2**bits) // count, 31 + bits
 
 
-def limits(dtype: str) -> tuple[int, int]:
-    """The least and the greatest value of an integer type, e.g. ``int8``."""
+def limits(dtype: str, bits: int | None = None) -> tuple[int, int]:
+    """The least and the greatest value of an integer type, e.g. ``int8``, or of fewer bits of its sign."""
     info = np.iinfo(dtype)
-    return int(info.min), int(info.max)
+    depth = info.bits if bits is None else bits
+    low = -(1 << depth - 1) if info.min < 0 else 0
+    return low, low + (1 << depth) - 1
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,7 @@ class Requantize:
         rounding: Rounding = Rounding.TFL,
         clamp: tuple[int, int] | None = None,
         reduced: bool = False,
+        bits: int | None = None,
     ) -> Requantize:
         """For scales as real numbers, one or one for each channel: input scale * weight scale / output scale.
 
@@ -163,10 +166,11 @@ class Requantize:
             rounding: of the product.
             clamp: bounds of a fused activation, in the output's type.
             reduced: factors of 16 bits.
+            bits: the output's depth where it is less than its type's.
         """
         convert = reduced_multiplier if reduced else quantize_multiplier
         pairs = np.array([convert(float(real)) for real in np.atleast_1d(np.asarray(reals, np.float64))], np.int64)
-        low, high = limits(dtype)
+        low, high = limits(dtype, bits)
         if clamp is not None:
             low, high = max(low, clamp[0]), min(high, clamp[1])
         return Requantize(pairs[:, 0], pairs[:, 1], rounding, zero, low, high)

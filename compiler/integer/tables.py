@@ -36,6 +36,29 @@ def look_up16(x: Int, bases: Int, slopes: Int) -> Int:
     return result
 
 
+KNOTS = 513
+"""Entries of an interpolated table: the ends of 512 segments."""
+
+
+def knots(bits: int) -> Int:
+    """Where the entries of an interpolated table lie, counted from the least integer of a depth of 10 bits or more."""
+    return np.arange(KNOTS) << bits - 9
+
+
+def interpolate(place: Int, table: Int, bits: int) -> Int:
+    """A function of integers of more than 9 bits: linear between the entries of a table, halves up.
+
+    Args:
+        place: integers counted from the least one of their depth.
+        table: values at ``knots(bits)``.
+        bits: their depth.
+    """
+    fraction = bits - 9
+    index, rest = place >> fraction, place & (1 << fraction) - 1
+    result: Int = table[index] + ((table[index + 1] - table[index]) * rest + (1 << fraction - 1) >> fraction)
+    return result
+
+
 def tanh16(x: Int) -> Int:
     """tanh of numbers with a scale of 1 / (3 * 4096), in units of 2^-15."""
     size = np.abs(x)

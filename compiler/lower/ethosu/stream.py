@@ -104,7 +104,9 @@ class _Emitter:
             return [self.pooling(operation)]
         if isinstance(operation, Lookup):
             return self.lookup(operation)
-        return [self.binary(operation)]
+        if isinstance(operation, Binary):
+            return [self.binary(operation)]
+        raise AssertionError(f"Ethos-U's capabilities have no {type(operation).__name__}")
 
     def convolution(self, operation: Convolution) -> Any:
         op = api.NpuConvDepthWiseOperation() if operation.depthwise else api.NpuConv2DOperation()
