@@ -154,9 +154,7 @@ def _dense(
     word = 4 if integer and dot.takes(core.lanes) else 1
     if word == 1 and (rows > 4 or payload.bits == 32):
         return "computes in float32, where unpacked weights are as fast"
-    vectors = max(1, min(4, -(-outputs // core.lanes)))
-    if rows > 1:
-        vectors = min(vectors, 2)
+    vectors = _vectors(outputs, core.lanes, 4 if rows == 1 else 2)
     channels = depth // taps
     padded = -(-channels // word) * word
     split: Array = payload.values.reshape(outputs, taps, channels)
@@ -168,6 +166,12 @@ def _dense(
     if blocks is None:
         return f"groups of {payload.group} columns are no whole units of {payload.bits} bits"
     return _packed(blocks, Payload(values, None, payload.scales, payload.bits, payload.group))
+
+
+def _vectors(outputs: int, lanes: int, most: int) -> int:
+    """Vectors of outputs that a dense kernel sums side by side: as many as pad the outputs least, which costs time and
+    bytes in the file."""
+    return min(range(1, most + 1), key=lambda vectors: (-outputs % (vectors * lanes), -vectors))
 
 
 def _packed(blocks: Blocks, payload: Payload) -> KernelWeights:

@@ -266,8 +266,13 @@ class _Emitter:
             x = i64(max(0, length - b.lanes))
             return self._tile(pixel(y, x), place(y, x), min(length, b.lanes), block_row, outputs)
 
-        parts = panel_nest(rows * full, b.outputs, b.bh, nbytes, work, self.core, tile) if full else []
-        return parts + (panel_nest(rows, b.outputs, b.bh, nbytes, work, self.core, last) if rest else [])
+        # A block row's planes, read and written, are few enough pages for the translation buffer; all planes are not.
+        planes = self.layer.window is not None
+
+        def nest(count: int, body: Any) -> list[Any]:
+            return panel_nest(count, b.outputs, b.bh, nbytes, work, self.core, body, panels_outside=planes)
+
+        return (nest(rows * full, tile) if full else []) + (nest(rows, last) if rest else [])
 
     def _tile(self, pixel: Any, place: tuple[Any, Any], rows: int, block_row: Any, outputs: int) -> Any:
         """One vector of rows by one block row."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tvm import te, tirx
@@ -30,6 +30,7 @@ from tilewright.targets.static import DYNAMIC_QUANTIZE, TEMPLATE
 
 _CHAINS = 4  # independent minima, to hide their latency
 _STAGE = "stage_image"
+_TINY = 2.0**-64
 
 
 def quantize_rule(func: Any, device: Device) -> Any:
@@ -47,23 +48,36 @@ def quantize_rule(func: Any, device: Device) -> Any:
     return tirx.PrimFunc(func.params, body, func.ret_type, attrs=func.attrs)
 
 
-def integers(x: Any, scale: Any, zero: Any, lanes: int) -> Any:
-    """clamp(round(x / scale) + zero, 0, 255) as int32, for a vector x and scalars; the quotient is that of cpu_math."""
-    suffix = f"x{lanes}" if lanes > 1 else ""
+def _rounded(x: Any, scale: Any, zero: Any, lanes: int) -> Any:
+    """round(clamp(x / scale, -zero, 255 - zero)) above ``ROUNDER_BITS``, as int32; the quotient is that of cpu_math.
+
+    Clamping x instead of the quotient, a quarter beyond what rounds to the ends, leaves nothing that could overflow;
+    tiny scales, whose reciprocal would, are multiplied by a power of two as x is.
+    """
 
     def fma(a: Any, b: Any, c: Any) -> Any:
-        return tirx.call_llvm_pure_intrin(f"float32{suffix}", "llvm.fma", a, b, c)
+        return tirx.call_llvm_pure_intrin(f"float32x{lanes}" if lanes > 1 else "float32", "llvm.fma", a, b, c)
 
-    def number(value: float) -> Any:
-        return splat("float32", value, lanes)
+    def bound(end: float) -> Any:
+        return broadcast((tirx.const(end, "float32") - zero) * scale, lanes)
 
-    z, reciprocal = broadcast(zero, lanes), broadcast(tirx.const(1, "float32") / scale, lanes)
+    power = tirx.Select(
+        scale < tirx.const(_TINY, "float32"), tirx.const(1 / _TINY, "float32"), tirx.const(1, "float32")
+    )
+    divisor = scale * power
+    reciprocal = broadcast(tirx.const(1, "float32") / divisor, lanes)
+    x = tirx.min(tirx.max(x, bound(-0.25)), bound(255.25)) * broadcast(power, lanes)
     first = x * reciprocal
-    rest = fma(number(-1) * first, broadcast(scale, lanes), x)
-    divided = tirx.Select(tirx.abs(first) < number(2.0**24), fma(rest, reciprocal, first), first)
-    clamped = tirx.min(tirx.max(divided, number(0) - z), number(255) - z)
-    bits = tirx.reinterpret(f"int32{suffix}", clamped + number(ROUNDER))
-    return bits - splat("int32", ROUNDER_BITS, lanes) + z.astype(f"int32{suffix}")
+    rest = fma(splat("float32", -1, lanes) * first, broadcast(divisor, lanes), x)
+    rounded = fma(rest, reciprocal, first) + splat("float32", ROUNDER, lanes)
+    return tirx.reinterpret(f"int32x{lanes}" if lanes > 1 else "int32", rounded)
+
+
+def _bytes(x: Any, scale: Any, zero: Any, lanes: int) -> Any:
+    """clamp(round(x / scale) + zero, 0, 255) as uint8, for a vector x and scalars."""
+    offset = zero.astype("int32") - tirx.const(ROUNDER_BITS, "int32")
+    whole = _rounded(x, scale, zero, lanes) + broadcast(offset, lanes)
+    return whole.astype(f"uint8x{lanes}" if lanes > 1 else "uint8")
 
 
 # -- by a tensor's own range
@@ -113,7 +127,7 @@ def _dynamic(x: Any, result: Any, scale: Any, zero_point: Any, lanes: int) -> An
     ]
 
     def store(at: Any, width: int) -> Any:
-        value = integers(load(at, width), s, z, width).astype(f"uint8x{width}" if width > 1 else "uint8")
+        value = _bytes(load(at, width), s, z, width)
         return tirx.BufferStore(result, value, [*leading, ramp(at, width)])
 
     vectors, rest = divmod(size, lanes)
@@ -175,17 +189,26 @@ def stage_image(stage: Stage) -> Any:
 
 def _stage(stage: Stage, image: Any, scale: Any, zero: Any, result: Any, lanes: int) -> Any:
     s = stage
+    if (s.new_height, s.new_width) == (s.height, s.width):  # one long row
+        s = replace(s, height=1, new_height=1, width=s.height * s.width, new_width=s.height * s.width)
+    while lanes > max(s.width, 1):
+        lanes //= 2
     divisor, z = tirx.Var("s", "float32"), tirx.Var("z", "int32")
 
     def pixels(values: Sequence[Any], width: int) -> Any:
-        """Bytes of ``width`` pixels, as int32 of one pixel each."""
-        word = broadcast(z << tirx.const(24, "int32"), width)
-        for channel in reversed(range(3)):
-            value = values[channel] if channel < len(values) else broadcast(z, width)
-            word = word | (value << splat("int32", 8 * channel, width))
-        if len(values) == 4:
-            word = (word & splat("int32", 0xFFFFFF, width)) | (values[3] << splat("int32", 24, width))
-        return tirx.reinterpret(f"uint8x{4 * width}", word)
+        """Bytes of ``width`` pixels; values are what ``_rounded`` gives, missing channels zero."""
+        zeros = broadcast(z.astype("uint8"), 4 * width)
+        if not values:
+            return zeros
+        word = splat("int32", 0, width)
+        for channel, value in reversed(list(enumerate(values))):
+            low = (1 << 8 * (channel + 1)) - 1  # this byte and those below
+            shifted = value << splat("int32", 8 * channel, width)
+            if low < 0xFFFFFFFF:
+                word = (word & splat("int32", ~low, width)) | (shifted & splat("int32", low, width))
+            else:
+                word = shifted
+        return tirx.reinterpret(f"uint8x{4 * width}", word) + zeros
 
     def put(n: Any, g: Any, y: Any, x: Any, value: Any, width: int) -> Any:
         return tirx.BufferStore(result, value, [n, g, y, x, ramp(i64(0), 4 * width)])
@@ -204,7 +227,7 @@ def _stage(stage: Stage, image: Any, scale: Any, zero: Any, result: Any, lanes: 
 
     def inner(n: Any, g: Any, y: Any, x: Any, channels: int, width: int) -> Any:
         values = [
-            integers(tirx.BufferLoad(image, [n, g * 4 + c, y, ramp(x, width)]), divisor, z.astype("float32"), width)
+            _rounded(tirx.BufferLoad(image, [n, g * 4 + c, y, ramp(x, width)]), divisor, z.astype("float32"), width)
             for c in range(channels)
         ]
         return put(n, g, y + s.top, x + s.left, pixels(values, width), width)
@@ -213,18 +236,16 @@ def _stage(stage: Stage, image: Any, scale: Any, zero: Any, result: Any, lanes: 
         full, rest = divmod(s.width, lanes)
         parts = [border(n, g, y + s.top, i64(0), s.left)] if s.left else []
         parts += [loop(full, lambda t: inner(n, g, y, t * lanes, channels, lanes), name="x")] if full else []
-        if rest and full:  # over what is done already
+        if rest:  # over what is done already
             parts.append(inner(n, g, y, i64(s.width - lanes), channels, lanes))
-        elif rest:
-            parts.append(loop(rest, lambda t: inner(n, g, y, t, channels, 1), name="x"))
         right = s.new_width - s.left - s.width
         return sequence([*parts, border(n, g, y + s.top, i64(s.left + s.width), right)] if right else parts)
 
-    kind = PARALLEL if s.height * s.width * 4 >= PARALLEL_WORK else SERIAL
+    kind = PARALLEL if s.channels * s.height * s.width >= PARALLEL_WORK else SERIAL
 
     def one(n: Any, g: Any, channels: int) -> Any:
         parts = [loop(s.top, lambda y: border(n, g, y, i64(0), s.new_width), name="above")] if s.top else []
-        parts.append(loop(s.height, lambda y: image_row(n, g, channels, y), kind, name="y"))
+        parts.append(loop(s.height, lambda y: image_row(n, g, channels, y), name="y"))
         below = s.new_height - s.top - s.height
         if below > 0:
             start = s.top + s.height
@@ -235,7 +256,7 @@ def _stage(stage: Stage, image: Any, scale: Any, zero: Any, result: Any, lanes: 
     full, rest = divmod(s.channels, 4)
 
     def groups(n: Any) -> Any:
-        parts = [loop(full, lambda g: one(n, g, 4), name="group")] if full else []
+        parts = [loop(full, lambda g: one(n, g, 4), kind, "group")] if full else []
         return sequence([*parts, one(n, i64(full), rest)] if rest else parts)
 
     return sequence([*bound, loop(s.batch, groups, name="n")])

@@ -88,7 +88,8 @@ def test_halves_go_to_even_and_nothing_overflows(level: int) -> None:
     levels = levels_here()
     steps = np.arange(-255, 256, dtype=np.float32) / 2
     ties = np.concatenate([steps, [-100, 155]]).astype(np.float32)  # the scale is exactly 1
-    cases = [ties, ties * 4, np.zeros_like(ties), np.full_like(ties, 5), np.full_like(ties, -5), ties * 0 + 1e-38]
+    cases = [ties, ties * 4, np.zeros_like(ties), np.full_like(ties, 5), np.full_like(ties, -5)]
+    cases += [np.full_like(ties, 1e-38), ties * np.float32(1e-40), ties * np.float32(1e36)]
     with quantizer(ties.shape, levels[level % len(levels)]) as session:
         for x in cases:
             got = session.run({"x": x})
