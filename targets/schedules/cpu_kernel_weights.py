@@ -41,6 +41,12 @@ class KernelWeights:
     factor: Array
     sums: Array
 
+    @property
+    def symbol_bits(self) -> Mapping[str, int]:
+        """Of each array, see PackedParameter. Fields of planes are symbols to the entropy coder where there is one."""
+        found = {role: 8 * array.itemsize for role, array in self.arrays.items()}
+        return {**found, "values": self.blocks.bits} if len(self.blocks.planes) == 1 else found
+
 
 @dataclass(frozen=True)
 class Payload:

@@ -286,10 +286,9 @@ class PackedLayers:
         found = {}
         for role in ("index", "values", "scales"):
             if role in packed.arrays:
-                array = packed.arrays[role]
-                whole = role == "values" and len(packed.blocks.planes) == 1
-                bits = packed.blocks.bits if whole else 8 * array.itemsize
-                found[role] = self._parameter(weight, role, array, bits)
+                source = weight.source[role]
+                parameter = PackedParameter(source.name, packed.arrays[role], source.storage, packed.symbol_bits[role])
+                found[role] = self.weights.add(parameter)
         return found
 
     def _scaled(self, rewriter: Any, result: Any, packed: KernelWeights, quantized: Quantized | None) -> Any:
@@ -312,10 +311,6 @@ class PackedLayers:
             wide = emit(relax.op.subtract(result, correction))
         factor = _folded(rewriter, relax.op.multiply, constant(packed.factor.astype(np.float32)), quantized.scale)
         return relax.op.multiply(wide, factor)
-
-    def _parameter(self, weight: CompressedWeight, role: str, array: Any, symbol_bits: int) -> Any:
-        source = weight.source[role]
-        return self.weights.add(PackedParameter(source.name, array, source.storage, symbol_bits))
 
 
 def _along_channels(values: Any) -> Any:
