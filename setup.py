@@ -19,12 +19,12 @@ setup(
             ],
             language="c++",
         ),
-        # The functional model of Ethos-U. A library of its own: phones do not need a simulator.
+        # The functional models of NNAs. A library of its own: phones do not need a simulator.
         Extension(
             "tilewright.runtime._nna",
-            sources=[*sorted(glob("runtime/src/nna/*.cc")), "runtime/src/failure.cc"],
+            sources=[*sorted(glob("runtime/src/nna/*.cc") + glob("runtime/src/vbd/*.cc")), "runtime/src/failure.cc"],
             include_dirs=["runtime/include"],
-            depends=["runtime/src/nna/nna.map", *sorted(glob("runtime/src/*.h") + glob("runtime/src/nna/*.h"))],
+            depends=["runtime/src/nna/nna.map", *sorted(glob("runtime/src/*.h") + glob("runtime/src/*/*.h"))],
             extra_compile_args=["-std=c++17", "-O3", "-fvisibility=hidden", "-fvisibility-inlines-hidden"],
             extra_link_args=["-s", "-Wl,--version-script=runtime/src/nna/nna.map", "-Wl,-z,max-page-size=16384"],
             language="c++",

@@ -90,10 +90,9 @@ class FromC:
         options = native.Options(struct_bytes=ctypes.sizeof(native.Options), threads=1)
         native.check(library.tw_load_file(str(artifact).encode(), ctypes.byref(options), ctypes.byref(self._handle)))
         self._library = library
-        self._x = np.ascontiguousarray(x)
-        self._memory = np.empty(4 * size + 64, np.uint8)
-        start = -self._memory.ctypes.data % 64
-        self.y = self._memory[start : start + 4 * size].view(np.float32)
+        self._x = _aligned(x.nbytes, x.dtype).reshape(x.shape)
+        self._x[...] = x
+        self.y = _aligned(4 * size, np.dtype(np.float32))
         self._in = native.Buffer(self._x.ctypes.data, self._x.nbytes)
         self._out = native.Buffer(self.y.ctypes.data, self.y.nbytes)
 
@@ -104,6 +103,13 @@ class FromC:
     def close(self) -> None:
         """Frees the session."""
         self._library.tw_free(self._handle)
+
+
+def _aligned(nbytes: int, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """Memory that the runtime uses in place (tilewright.h), as onnxruntime uses bound memory."""
+    memory = np.empty(nbytes + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + nbytes].view(dtype)
 
 
 def has_compiler() -> bool:

@@ -16,7 +16,8 @@ from tilewright.runtime import nna
 from .test_fuzz import RUNTIME, SECONDS
 
 HERE = Path(__file__).parent
-SOURCES = [*sorted((RUNTIME / "src" / "nna").glob("*.cc")), RUNTIME / "src" / "failure.cc"]
+SOURCES = [*(path for part in ("nna", "vbd") for path in sorted((RUNTIME / "src" / part).glob("*.cc"))),
+           RUNTIME / "src" / "failure.cc"]
 FLAGS = ["-std=c++17", "-g1", "-O1", "-fno-sanitize-recover=all", "-I", RUNTIME / "src", "-I", RUNTIME / "include"]
 
 

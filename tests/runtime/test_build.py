@@ -21,7 +21,8 @@ LIMIT_BYTES = 200_000  # of the stripped library
 def test_both_builds_have_the_same_sources() -> None:
     runtime = toys.ROOT / "runtime"
     text = (runtime / "CMakeLists.txt").read_text()
-    for name, folder in (("TILEWRIGHT_SOURCES", "src"), ("TILEWRIGHT_NNA_SOURCES", "src/nna")):
+    sources = {"TILEWRIGHT_SOURCES": "src", "TILEWRIGHT_NNA_SOURCES": "src/nna", "TILEWRIGHT_VBD_SOURCES": "src/vbd"}
+    for name, folder in sources.items():
         (block,) = re.findall(rf"set\({name}\s+(.*?)\)", text, re.DOTALL)
         assert block.split() == sorted(f"{folder}/{path.name}" for path in (runtime / folder).glob("*.cc"))
 

@@ -1,8 +1,8 @@
-"""Where the feature maps of a network lie: inputs and outputs in regions of their own, all others in scratch memory."""
+"""Where feature maps and copied weights lie: inputs and outputs in regions of their own, all else in scratch memory."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,15 +32,26 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Buffer:
+    """Scratch memory for something else than a map: bytes, and the first and last operation that it is kept for."""
+
+    key: int
+    nbytes: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
 class Placement:
-    """Places by map, and the bytes of scratch memory."""
+    """Places by map, addresses of buffers in scratch memory by key, and the bytes of scratch memory."""
 
     places: Mapping[int, Place]
+    buffers: Mapping[int, int]
     scratch_bytes: int
 
 
-def place(network: Network) -> Placement:
-    """Places every map.
+def place(network: Network, buffers: Sequence[Buffer] = ()) -> Placement:
+    """Places every map and buffer.
 
     Raises:
         UnsupportedError: more inputs and outputs than there are regions.
@@ -61,15 +72,18 @@ def place(network: Network) -> Placement:
             last[roots[index]] = number
     inner = [root for root in first if root not in regions]
     sizes = {root: _bytes(network, root, root not in viewed) for root in inner}
-    arena = plan_arena([Lifetime(sizes[root], first[root], last[root]) for root in inner])
-    offsets = dict(zip(inner, arena.offsets, strict=True))
+    lifetimes = [Lifetime(sizes[root], first[root], last[root]) for root in inner]
+    lifetimes += [Lifetime(buffer.nbytes, buffer.first, buffer.last) for buffer in buffers]
+    arena = plan_arena(lifetimes)
+    offsets = dict(zip(inner, arena.offsets[: len(inner)], strict=True))
+    addresses = {buffer.key: at for buffer, at in zip(buffers, arena.offsets[len(inner) :], strict=True)}
     places = {}
     for index, root in roots.items():
         if root in regions:
             places[index] = Place(regions[root], 0, False)
         elif root in offsets:
             places[index] = Place(SCRATCH, offsets[root], index not in viewed)
-    return Placement(places, arena.nbytes)
+    return Placement(places, addresses, arena.nbytes)
 
 
 def _roots(network: Network, outside: set[int]) -> dict[int, int]:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import io
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from tilewright.errors import ToolError
-from tilewright.integer.network import Binary, Convolution, Lookup, Map, Network, Operation, Pooling, View
-from tilewright.integer.rounding import Int, limits
-from tilewright.integer.windows import Window
-from tilewright.lower.ethosu.memory import WEIGHTS, Place, Placement, place
-from tilewright.lower.ethosu.weights import Weights, part_kernel_first
+from tilewright.integer.network import Convolution, Lookup, Network, Operation, View
+from tilewright.integer.rounding import Int
+from tilewright.lower.ethosu.blocks import choose_block
+from tilewright.lower.ethosu.estimate import Cost, Memories, Model, estimate
+from tilewright.lower.ethosu.jobs import Kernel, Transfer, read, read_words
+from tilewright.lower.ethosu.memory import SCRATCH, WEIGHTS, Buffer, Placement, place
+from tilewright.lower.ethosu.operations import Operations
+from tilewright.lower.ethosu.prefetch import Options, choose_leads, issued
+from tilewright.lower.ethosu.weights import Coded, Weights
 
 try:
     from ethosu.vela import api
@@ -24,6 +29,7 @@ except ImportError:  # Vela is an optional extra
 
 _SHRAM = 1 << 8 | 3  # the region that means the accelerator's own memory
 _TABLES, _TABLE = 2048, 256  # bytes: tables lie at the end of it
+_RECORD = 10  # bytes of a channel's bias and scale
 
 
 @dataclass(frozen=True)
@@ -35,13 +41,17 @@ class LayerCode:
         scale_bytes: of biases and scales, or of a table.
         plain_bytes: of the weights at 8 bits.
         entropy_bytes: of the weights at their zero-order entropy: what no code without context gets below.
+        estimate: of cycles and traffic; nothing was measured.
+        utilisation: share of the multipliers that it estimates to be busy.
     """
 
     layer: str
-    weight_bytes: int = 0
-    scale_bytes: int = 0
-    plain_bytes: int = 0
-    entropy_bytes: float = 0.0
+    weight_bytes: int
+    scale_bytes: int
+    plain_bytes: int
+    entropy_bytes: float
+    estimate: Cost
+    utilisation: float
 
 
 @dataclass(frozen=True)
@@ -77,130 +87,127 @@ def compile_network(network: Network, accelerator: str) -> Stream:
 
 
 class _Emitter:
+    """Blocks, then which weights are copied into fast memory, then the weights' code, then addresses."""
+
     def __init__(self, network: Network, accelerator: str) -> None:
         self.network = network
+        self.name = accelerator
         self.accelerator = getattr(api.NpuAccelerator, accelerator.replace("ethos-u", "Ethos_U").replace("-", "_"))
-        self.placement: Placement = place(network)
+        self.model = Model(accelerator, Memories())
         self.weights = Weights(self.accelerator, cores=2 if accelerator == "ethos-u65-512" else 1)
         self.shram_bytes = (24 if accelerator == "ethos-u55-128" else 48) * 1024  # of one core
-        self.layers: list[LayerCode] = []
+        self.operations = [operation for operation in network.operations if not isinstance(operation, View)]
 
     def run(self) -> Stream:
-        operations = [op for operation in self.network.operations for op in self.emit(operation)]
+        plain = place(self.network)
+        chosen = [self.options(operation, plain) for operation in self.operations]
+        leads = choose_leads([options for options, _ in chosen], self.model.most_transfers, self.room(plain))
+        blocks = [found[bool(lead)] for (_, found), lead in zip(chosen, leads, strict=True)]
+        placement, operations = plain, self.emit(plain, blocks)
+        coded = [self.code(op, operation) for op, operation in zip(operations, self.operations, strict=True)]
+        if any(leads):
+            placement = place(self.network, self.buffers(leads, [code.span[1] for code in coded]))
+            operations = self.emit(placement, blocks)
+        stream = self.stream(operations, coded, leads, placement)
         try:
-            words = api.npu_generate_register_command_stream(operations, self.accelerator)
+            words = api.npu_generate_register_command_stream(stream, self.accelerator)
             payload = bytes(api.npu_create_driver_payload(words, self.accelerator))
         except Exception as error:  # Vela's errors and assertions
             raise ToolError(f"Vela cannot write the command stream: {error}") from error
-        return Stream(payload, self.weights.data(), self.placement.scratch_bytes, tuple(self.layers))
+        costs = estimate(read(payload), self.name)
+        layers = tuple(map(self.layer, self.operations, coded, costs))
+        return Stream(payload, self.weights.data(), placement.scratch_bytes, layers)
 
-    def emit(self, operation: Operation) -> list[Any]:
-        if isinstance(operation, View):
-            return []
+    def options(self, operation: Operation, placement: Placement) -> tuple[Options, tuple[Any, Any]]:
+        """What an operation takes with weights where they are and with copied ones, and the best block for each."""
+        job = self.job(operation, placement)
+        block = choose_block(job, self.model)
+        if not isinstance(operation, Convolution):
+            table = self.model.transfer(Transfer(WEIGHTS, SCRATCH, _TABLE))[0] if job.table else None
+            return Options(block.cost.busy, table=table), (block.block, block.block)
+        copied = choose_block(replace(job, weight_region=SCRATCH), self.model)
+        transfer, _ = self.model.transfer(Transfer(WEIGHTS, SCRATCH, job.weight_bytes + job.scale_bytes))
+        return Options(block.cost.busy, copied.cost.busy, transfer), (block.block, copied.block)
+
+    def job(self, operation: Operation, placement: Placement) -> Kernel:
+        """An operation as the accelerator is told, with a block that fits; weights have their entropy's size."""
+        op = Operations(self.network, placement).build(operation)
+        op.block_config = api.npu_find_block_configs(op, self.accelerator)[0]
+        (job,) = read_words(api.npu_generate_register_command_stream([op], self.accelerator))[:1]
+        assert isinstance(job, Kernel)
         if isinstance(operation, Convolution):
-            return [self.convolution(operation)]
-        self.layers.append(LayerCode(operation.layer, scale_bytes=_TABLE if isinstance(operation, Lookup) else 0))
-        if isinstance(operation, Pooling):
-            return [self.pooling(operation)]
-        if isinstance(operation, Lookup):
-            return self.lookup(operation)
-        if isinstance(operation, Binary):
-            return [self.binary(operation)]
-        raise AssertionError(f"Ethos-U's capabilities have no {type(operation).__name__}")
+            size, scales = round(_entropy(operation.weights) / 8), _RECORD * len(operation.weights)
+            return replace(job, weight_bytes=size, scale_bytes=scales, weight_region=WEIGHTS)
+        return job
 
-    def convolution(self, operation: Convolution) -> Any:
-        op = api.NpuConvDepthWiseOperation() if operation.depthwise else api.NpuConv2DOperation()
-        self.fill(op, operation.source, operation.target, operation.window)
-        output, ofm = operation.output, self.network.maps[operation.target]
-        op.activation = _clamp(ofm, output.low, output.high)
-        op.rounding_mode = getattr(api.NpuRoundingMode, output.rounding.name)
-        if not operation.depthwise:
-            bits = 8 * np.dtype(self.network.maps[operation.source].dtype).itemsize
-            part = part_kernel_first(operation.weights.shape, bits)
-            traversal = api.NpuBlockTraversal
-            op.block_traversal = traversal.PART_KERNEL_FIRST if part else traversal.DEPTH_FIRST
-        op.block_config = self.block(op)
-        coded = self.weights.add(operation, op)
-        op.weights = [api.NpuAddressRange(WEIGHTS, *span) for span in coded.weights]
-        op.biases = [api.NpuAddressRange(WEIGHTS, *span) for span in coded.scales]
-        weights, scales = (sum(length for _, length in spans) for spans in (coded.weights, coded.scales))
-        entropy = _entropy(operation.weights) / 8
-        self.layers.append(LayerCode(operation.layer, weights, scales, operation.weights.size, entropy))
-        return op
+    def room(self, plain: Placement) -> Any:
+        """Whether copies fit into the memory that the maps take anyway."""
+        sizes = [
+            round(_entropy(operation.weights) / 8) + _RECORD * len(operation.weights) + _RECORD
+            if isinstance(operation, Convolution)
+            else 0
+            for operation in self.operations
+        ]
 
-    def pooling(self, operation: Pooling) -> Any:
-        op = api.NpuPoolingOperation(getattr(api.NpuPoolingOp, operation.kind))
-        self.fill(op, operation.source, operation.target, operation.window)
-        # TFLite averages quantized values without their zero point, and so do we; both maps have the same one.
-        op.ifm.quantization = op.ofm.quantization = api.NpuQuantization(1.0, 0)
-        op.rounding_mode = api.NpuRoundingMode.NATURAL
-        op.block_config = self.block(op)
-        return op
+        def fits(leads: Sequence[int]) -> bool:
+            return place(self.network, self.buffers(leads, sizes)).scratch_bytes <= plain.scratch_bytes
 
-    def lookup(self, operation: Lookup) -> list[Any]:
-        """A mean of single elements, which changes nothing, with a table that a DMA brings first."""
-        table = api.NpuAddressRange(WEIGHTS, *self.weights.append(operation.table.tobytes()))
-        place = api.NpuAddressRange(_SHRAM, self.shram_bytes - _TABLES, _TABLE)
-        op = api.NpuPoolingOperation(api.NpuPoolingOp.AVERAGE)
-        self.fill(op, operation.source, operation.target, Window((1, 1)))
-        op.ifm.quantization = op.ofm.quantization = api.NpuQuantization(1.0, 0)
-        op.rounding_mode = api.NpuRoundingMode.NATURAL
-        op.activation = api.NpuActivation(api.NpuActivationOp.TABLE_LOOKUP)
-        op.block_config = self.block(op)
-        return [api.NpuDmaOperation(table, place), op]
+        return fits
 
-    def binary(self, operation: Binary) -> Any:
-        op = api.NpuElementWiseOperation(getattr(api.NpuElementWiseOp, operation.kind))
-        op.ifm, op.ifm2 = self.map(operation.first), self.map(operation.second)
-        op.ofm, op.kernel = self.map(operation.target), api.NpuKernel(1, 1)
-        op.block_config = self.block(op)
-        return op
+    def buffers(self, leads: Sequence[int], sizes: Sequence[int]) -> list[Buffer]:
+        """Memory for copies of weights, from two kernels before the copy begins: they may be under way."""
+        numbers = [at for at, operation in enumerate(self.network.operations) if not isinstance(operation, View)]
+        return [
+            Buffer(at, size, numbers[max(at - lead - 1, 0)], numbers[at])
+            for at, (lead, size) in enumerate(zip(leads, sizes, strict=True))
+            if lead
+        ]
 
-    def fill(self, op: Any, source: int, target: int, window: Any) -> None:
-        op.ifm, op.ofm = self.map(source), self.map(target)
-        (height, width), (down, right), (dilate_y, dilate_x) = window.kernel, window.strides, window.dilations
-        op.kernel = api.NpuKernel(width, height, right, down, dilate_x, dilate_y)
-        op.padding = api.NpuPadding(*window.pads)
-
-    def map(self, index: int) -> Any:
-        source, where = self.network.maps[index], self.placement.places[index]
-        found = api.NpuFeatureMap()
-        found.name, found.region = source.name, where.region
-        found.data_type = getattr(api.NpuDataType, source.dtype.upper())
-        height, width, _ = source.shape
-        found.shape = api.NpuShape3D(*source.shape)
-        found.tiles = api.NpuTileBox(height, height, width, [where.address, 0, 0, 0])
-        found.quantization = api.NpuQuantization(float(np.float32(source.affine.scale)), source.affine.zero)
-        found.layout = _layout(where)
+    def emit(self, placement: Placement, blocks: Sequence[Any]) -> list[Any]:
+        builder = Operations(self.network, placement)
+        found = []
+        for operation, block in zip(self.operations, blocks, strict=True):
+            op = builder.build(operation)
+            op.block_config = api.NpuShape3D(*block)
+            found.append(op)
         return found
 
-    def block(self, op: Any) -> Any:
-        """The block size that computes least beyond the output, and of those the one with the fewest blocks."""
-        height, width, depth = op.ofm.shape
+    def code(self, op: Any, operation: Operation) -> Coded:
+        if isinstance(operation, Convolution):
+            return self.weights.add(operation, op)
+        if isinstance(operation, Lookup):
+            return Coded((), (self.weights.append(operation.table.tobytes()),))
+        return Coded((), ())
 
-        def cost(block: Any) -> tuple[int, int]:
-            blocks = -(-height // block.height) * -(-width // block.width) * -(-depth // block.depth)
-            return blocks * block.height * block.width * block.depth, blocks
+    def stream(
+        self, operations: Sequence[Any], coded: Sequence[Coded], leads: Sequence[int], placement: Placement
+    ) -> list[Any]:
+        """Operations and transfers in order."""
+        found: list[Any] = []
+        for at, (op, code, copies) in enumerate(zip(operations, coded, issued(leads), strict=True)):
+            for other in copies:
+                source, size = coded[other].span
+                target = api.NpuAddressRange(SCRATCH, placement.buffers[other], size)
+                found.append(api.NpuDmaOperation(api.NpuAddressRange(WEIGHTS, source, size), target))
+            if code.weights:
+                region, move = (SCRATCH, placement.buffers[at] - code.span[0]) if leads[at] else (WEIGHTS, 0)
+                op.weights = [api.NpuAddressRange(region, begin + move, size) for begin, size in code.weights]
+                op.biases = [api.NpuAddressRange(region, begin + move, size) for begin, size in code.scales]
+            elif code.scales:
+                table = api.NpuAddressRange(_SHRAM, self.shram_bytes - _TABLES, _TABLE)
+                found.append(api.NpuDmaOperation(api.NpuAddressRange(WEIGHTS, *code.scales[0]), table))
+            found.append(op)
+        return found
 
-        return min(api.npu_find_block_configs(op, self.accelerator), key=cost)
+    def layer(self, operation: Operation, code: Coded, cost: Cost) -> LayerCode:
+        weights, scales = (sum(length for _, length in spans) for spans in (code.weights, code.scales))
+        plain = operation.weights.size if isinstance(operation, Convolution) else 0
+        entropy = _entropy(operation.weights) / 8 if isinstance(operation, Convolution) else 0.0
+        busy = cost.macs / (max(cost.cycles, 1) * self.model.macs)
+        return LayerCode(operation.layer, weights, scales, plain, entropy, cost, busy)
 
 
 def _entropy(values: Int) -> float:
     """Bits of all values at the entropy of their distribution."""
     _, counts = np.unique(values, return_counts=True)
     return float(-(counts * np.log2(counts / values.size)).sum())
-
-
-def _layout(where: Place) -> Any:
-    return api.NpuLayout.NHCWB16 if where.bricks else api.NpuLayout.NHWC
-
-
-def _clamp(ofm: Map, low: int, high: int) -> Any:
-    """Vela takes bounds as real numbers; None where they are the type's own."""
-    least, most = limits(ofm.dtype)
-    if ofm.dtype == "int32" or (low <= least and high >= most):
-        return None
-    activation = api.NpuActivation(api.NpuActivationOp.NONE_OR_RELU)
-    scale, zero = ofm.affine.scale, ofm.affine.zero
-    activation.min, activation.max = (low - zero) * scale, (high - zero) * scale
-    return activation

@@ -26,6 +26,13 @@ class Coded:
     weights: tuple[Span, ...]
     scales: tuple[Span, ...]
 
+    @property
+    def span(self) -> Span:
+        """Of all of it together."""
+        spans = (*self.weights, *self.scales)
+        begin = min((address for address, _ in spans), default=0)
+        return begin, max((address + length for address, length in spans), default=0) - begin
+
 
 def part_kernel_first(shape: tuple[int, ...], input_bits: int) -> bool:
     """Whether weights (out, kernel h, kernel w, in) keep more multipliers busy kernel by kernel than depth by depth.

@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "../failure.h"
+#include "../vbd/stream.h"
 #include "interpreter.h"
 #include "weight_codec.h"
 
@@ -45,8 +46,14 @@ int tw_nna_run(const void* payload, size_t nbytes, const tw_nna_region* regions,
     for (size_t i = 0; i < region_count; ++i)
       places[i] = {static_cast<uint8_t*>(regions[i].data), regions[i].data ? regions[i].nbytes : 0,
                    regions[i].writable != 0};
-    const tw::nna::Payload parsed = tw::nna::parse_payload({static_cast<const uint8_t*>(payload), nbytes});
-    tw::nna::Memory memory(places, parsed.accelerator, limit ? limit : kDefaultLimit);
+    const tw::Bytes bytes{static_cast<const uint8_t*>(payload), nbytes};
+    const uint64_t most = limit ? limit : kDefaultLimit;
+    if (tw::vbd::is_stream(bytes)) {
+      tw::nna::Memory memory(places, {}, most);
+      return tw::vbd::Stream(bytes).run(&memory);
+    }
+    const tw::nna::Payload parsed = tw::nna::parse_payload(bytes);
+    tw::nna::Memory memory(places, parsed.accelerator, most);
     tw::nna::run_stream(parsed, &memory);
   });
 }

@@ -1,4 +1,4 @@
-/* The Ethos-U interpreter's C interface: a library of its own, libtilewright_nna. Internal; NNA.md explains. */
+/* The C interface of NNA models: a library of its own, libtilewright_nna. Internal; NNA.md explains. */
 #ifndef TILEWRIGHT_NNA_H
 #define TILEWRIGHT_NNA_H
 
@@ -19,8 +19,9 @@ typedef struct tw_nna_region {
   uint32_t reserved;
 } tw_nna_region;
 
-/* Runs a driver payload ("COP1") to its end. limit bounds the work: elements read and written plus multiplications;
- * 0 is a generous default. Returns 0, or 1 with the reason in error: then regions hold what was written so far. */
+/* Runs an Ethos-U driver payload ("COP1") or an nna-vbd stream ("VBD1") to its end. limit bounds the work: elements
+ * read and written plus multiplications; 0 is a generous default. Returns 0, or 1 with the reason in error: then
+ * regions hold what was written so far. */
 TW_NNA_API int tw_nna_run(const void* payload, size_t nbytes, const tw_nna_region* regions, size_t region_count,
                           uint64_t limit, char* error, size_t error_size);
 

@@ -2,20 +2,11 @@
 #include <algorithm>
 
 #include "operation.h"
+#include "reciprocal.h"
 
 namespace tw::nna {
 
 namespace {
-
-// The factor and shift that divide by a count of elements, rounding halves away from zero: slightly more than 1/count.
-// As Vela computes it for windows without padding (scaling.py, quantise_pooling_scale); with padding the device divides
-// by the elements that lie inside.
-Scale reciprocal(uint32_t count) {
-  uint32_t bits = 0;
-  while ((count - 1) >> bits) ++bits;
-  const uint64_t factor = ((uint64_t{1} << (31 + bits)) + (uint64_t{1} << bits)) / count;
-  return {static_cast<uint32_t>(factor), 31 + bits};
-}
 
 void pool_windows(const BlockOperation& op, bool average, Memory* memory, std::vector<int64_t>* values) {
   const Window& w = op.window;
@@ -36,7 +27,10 @@ void pool_windows(const BlockOperation& op, bool average, Memory* memory, std::v
         }
       if (!count) TW_NNA_BAD("a pooling window lies in the padding altogether");
       Scale scale = op.output.scale;
-      if (average && w.padded()) scale = reciprocal(count);
+      if (average && w.padded()) {
+        const Reciprocal by = reciprocal(count);
+        scale = {by.factor, by.shift};
+      }
       if (average || op.output.global_scale)
         for (uint32_t c = 0; c < channels; ++c)
           to[c] = scale_value(to[c], scale.factor, scale.shift, op.output.rounding);
