@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -28,8 +28,18 @@ def disassemble(plan: Plan) -> str:
     return "\n\n".join(blocks) if blocks else "no command stream"
 
 
+_SIZES = (
+    ("weights, bytes", "weight_bytes"),
+    ("at 8 bits", "plain_bytes"),
+    ("entropy", "entropy_bytes"),
+    ("biases, scales, tables", "scale_bytes"),
+)
+_ESTIMATES = (("cycles", "cycles"), ("flash, DRAM bytes", "external"), ("SRAM bytes", "sram"))
+
+
 def show(table: Mapping[str, Any], out: Console) -> None:
-    """The layers of each stream with the sizes of their weights, and what the host computes.
+    """The layers of each stream with the sizes of their weights and what they are estimated to take, and what the
+    host computes.
 
     Args:
         table: the artifact's metadata ``nna``.
@@ -42,13 +52,43 @@ def show(table: Mapping[str, Any], out: Console) -> None:
         highlight=False,
     )
     if layers:
-        rows = Table("stream", "layer")
-        for heading in ("weights, bytes", "at 8 bits", "entropy", "biases, scales, tables"):
-            rows.add_column(heading, justify="right")
-        for number, part in enumerate(table["parts"]):
-            for layer in part["layers"]:
-                sizes = (layer[key] for key in ("weight_bytes", "plain_bytes", "entropy_bytes", "scale_bytes"))
-                rows.add_row(str(number), layer["layer"], *(f"{size:,.0f}" if size else "" for size in sizes))
-        out.print(rows)
+        out.print(_layers(table["parts"]))
+    if any(layer.get("estimate") for layer in layers):
+        out.print(_estimates(table["parts"]))
+        out.print(
+            "estimated from shapes, blocks and Vela's model of memory; nothing was measured", highlight=False
+        )
     for name, reason in table["host"].items():
         out.print(f"on the host: {name}: {reason}", markup=False, highlight=False)
+
+
+def _layers(parts: Sequence[Mapping[str, Any]]) -> Table:
+    rows = Table("stream", "layer")
+    for heading, _ in _SIZES:
+        rows.add_column(heading, justify="right")
+    for number, part in enumerate(parts):
+        for layer in part["layers"]:
+            rows.add_row(str(number), layer["layer"], *(_size(layer[key]) for _, key in _SIZES))
+    return rows
+
+
+def _estimates(parts: Sequence[Mapping[str, Any]]) -> Table:
+    rows = Table("stream", "layer", title="Estimated")
+    for heading in ("cycles", "MACs busy", *(heading for heading, _ in _ESTIMATES[1:])):
+        rows.add_column(heading, justify="right")
+    totals = dict.fromkeys((key for _, key in _ESTIMATES), 0)
+    for number, part in enumerate(parts):
+        for layer in part["layers"]:
+            estimate, busy = layer["estimate"], layer["utilisation"]
+            cells = [_size(estimate[key]) for _, key in _ESTIMATES]
+            rows.add_row(str(number), layer["layer"], cells[0], f"{busy:.0%}" if busy else "", *cells[1:])
+            for key in totals:
+                totals[key] += estimate[key]
+    rows.add_section()
+    cells = [_size(total) for total in totals.values()]
+    rows.add_row("", "all", cells[0], "", *cells[1:])
+    return rows
+
+
+def _size(size: float) -> str:
+    return f"{size:,.0f}" if size else ""

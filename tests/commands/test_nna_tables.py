@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,19 @@ def test_layers_and_reasons(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     text = capsys.readouterr().out
     assert "3 layers in 2 command streams" in text
     assert "its operator has no integer form" in text
+    assert "Estimated" in text
+    assert "nothing was measured" in text
+
+
+def test_estimates_are_data_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "model.tw"
+    tilewright.compile(models.residual(), "nna-ethos-u55-256").save(path)
+    assert main(["inspect", str(path), "--json"]) == 0
+    (part,) = json.loads(capsys.readouterr().out)["metadata"]["nna"]["parts"]
+    estimates = [layer["estimate"] for layer in part["layers"]]
+    assert all(estimate["cycles"] > 0 and estimate["sram"] + estimate["external"] > 0 for estimate in estimates)
+    busy = [layer["utilisation"] for layer in part["layers"] if layer["plain_bytes"]]
+    assert all(0 < share <= 1 for share in busy)
 
 
 def test_disassembly(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
