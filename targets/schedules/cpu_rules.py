@@ -13,6 +13,7 @@ from tilewright.targets.schedules.cpu_math import expand_math
 from tilewright.targets.schedules.cpu_matmul import matmul_rule
 from tilewright.targets.schedules.cpu_planar import planar_rule
 from tilewright.targets.schedules.cpu_quantize import quantize_rule
+from tilewright.targets.schedules.cpu_stage import stage_rule
 from tilewright.targets.schedules.cpu_transpose import transpose_rule
 from tilewright.targets.schedules.cpu_window import window_rule
 
@@ -25,6 +26,7 @@ RULES: tuple[Rule, ...] = (
     compressed_rule,
     planar_rule,
     quantize_rule,
+    stage_rule,
     transpose_rule,
     fallback,
 )

@@ -21,7 +21,6 @@ from tilewright.lower.dynamic_quantize import dynamic_quantize
 from tilewright.lower.tvm_setup import fast_tvmscript
 from tilewright.runtime import Session
 from tilewright.targets import resolve
-from tilewright.targets.schedules.cpu_quantize import Stage, stage_image
 
 Array = npt.NDArray[Any]
 OUTPUTS = ("q", "scale", "zero")
@@ -95,38 +94,3 @@ def test_halves_go_to_even_and_nothing_overflows(level: int) -> None:
             got = session.run({"x": x})
             for name, wanted in zip(OUTPUTS, numpy_reference(x), strict=True):
                 np.testing.assert_array_equal(got[name], wanted, err_msg=name)
-
-
-@st.composite
-def stages(draw: st.DrawFn) -> Stage:
-    height, width = draw(st.integers(1, 9)), draw(st.integers(1, 40))
-    top, left, bottom, right = (draw(st.integers(0, 3)) for _ in range(4))
-    batch, channels = draw(st.integers(1, 2)), draw(st.integers(1, 4))
-    return Stage(batch, channels, height, width, top, left, height + top + bottom, width + left + right)
-
-
-@settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(stages(), st.integers(0, 255), st.sampled_from([0.01, 0.4, 0.5, 1.0, 1.7]), st.integers(0, 2))
-def test_staged_images(stage: Stage, zero: int, scale: float, level: int) -> None:
-    s = stage
-    image = np.random.default_rng(0).standard_normal((s.batch, s.channels, s.height, s.width)).astype(np.float32) * 60
-    builder = relax.BlockBuilder()
-    x = relax.Var("x", relax.TensorType(image.shape, "float32"))
-    shape = (s.batch, s.new_height, s.new_width, 4)
-    with builder.function("main", [x]):
-        with builder.dataflow():
-            constants = [relax.const(np.float32(scale)), relax.const(np.int32(zero))]
-            call = relax.call_tir(
-                builder.add_func(stage_image(s), "stage"), [x, *constants], out_ty=relax.TensorType(shape, "uint8")
-            )
-            out = builder.emit_output(call)
-        builder.emit_func_output(out)
-    levels = levels_here()
-    with fast_tvmscript():
-        plan = pipeline.lower(builder.get(), resolve(levels[level % len(levels)]), ["x"], ["y"])
-    with Session(Artifact(plan, {"model": {}, "target": {}}).to_bytes()) as session:
-        got = session.run({"x": image})["y"]
-    wanted = np.full(shape, zero, np.uint8)
-    bytes_ = np.clip(np.rint(image / np.float32(scale)) + zero, 0, 255).astype(np.uint8)
-    wanted[:, s.top : s.top + s.height, s.left : s.left + s.width, : s.channels] = bytes_.transpose(0, 2, 3, 1)
-    np.testing.assert_array_equal(got, wanted)
