@@ -8,7 +8,8 @@ measured on; every form runs in onnxruntime. "weights" counts all constants alik
 indices, padding and biases too; entropy-coded arrays count as they lie in the artifact. "agree" is the share of
 decisions on unlabelled inputs that stay the float network's, "error" the relative L2 of the outputs there. Exit code 1
 where a bar is missed; the bars are in compression_bars.py. Rivals' results are kept in the cache, so a second run is
-quicker.
+quicker. What fails is a row with the reason, or a network without rows: everything else is measured all the same, and
+the JSON file is written anew after every row.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -108,8 +109,8 @@ class Bench:
             if self.artifacts:
                 artifact = len(tilewright.compile(proto).to_bytes())
             figures = self.yardstick.measure(proto)
-        except TilewrightError as error:
-            return dataclasses.replace(row, problem=" ".join(str(error).split())[:300])
+        except Exception as error:  # a row with the reason: the others do not depend on it
+            return dataclasses.replace(row, problem=reason(error))
         return dataclasses.replace(
             row,
             weight_bytes=stored_bytes(made, proto),
@@ -135,6 +136,35 @@ class Bench:
             return dataclasses.replace(row, problem=f"what it wrote does not run: {' '.join(str(error).split())[:200]}")
         file = path.stat().st_size
         return dataclasses.replace(row, weight_bytes=size, file_bytes=file, seconds=seconds, figures=figures)
+
+
+@dataclass
+class Results:
+    """All rows and bars so far, and the file that they are kept in."""
+
+    path: Path | None
+    rows: list[Row] = field(default_factory=list)
+    bars: list[Bar] = field(default_factory=list)
+
+    def judge(self, model: str, problem: str = "") -> None:
+        """Adds the bars of a network; ``problem`` is what stopped it."""
+        if problem:
+            self.bars.append(Bar(f"{model}: every row is measured", problem, False))
+        rows = [row for row in self.rows if row.model == model]
+        if rows:
+            self.bars += bars(rows)
+        self.save()
+
+    def save(self) -> None:
+        if self.path is not None:
+            entries = {name: [dataclasses.asdict(item) for item in getattr(self, name)] for name in ("rows", "bars")}
+            self.path.write_text(json.dumps(entries, indent=2) + "\n")
+
+
+def reason(error: Exception) -> str:
+    """An error on one line; what is none of ours with its type."""
+    kind = "" if isinstance(error, TilewrightError) else f"{type(error).__name__}: "
+    return kind + " ".join(str(error).split())[:300]
 
 
 def stored_bytes(made: compression.Compression, proto: onnx.ModelProto) -> int:
@@ -181,7 +211,8 @@ def line(row: Row) -> str:
     """A row of the table."""
     if row.figures is None:
         return f"  {row.name:<22} {row.problem}"
-    scores = " ".join(f"{score:>7.4f}" for score in row.figures.scores.values())
+    figures = [*row.figures.scores.values(), *row.figures.additional.values()]
+    scores = " ".join(f"{score:>7.4f}" for score in figures)
     agreement = "" if row.figures.agreement is None else f"{row.figures.agreement:.4f}"
     sizes = " ".join(f"{size:>11,}" if size else f"{'':>11}" for size in (row.weight_bytes, row.file_bytes))
     artifact = f"{row.artifact_bytes:>11,}" if row.artifact_bytes else f"{'':>11}"
@@ -205,13 +236,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def measure(model: Model, args: argparse.Namespace, out: Console) -> list[Row]:
-    """All rows of a network, each printed as soon as it is known."""
+def measure(model: Model, args: argparse.Namespace, out: Console, results: Results) -> None:
+    """All rows of a network, each printed and kept as soon as it is known."""
     waiting = Console(stderr=True)
-    rows: list[Row] = []
 
     def show(row: Row) -> None:
-        rows.append(row)
+        results.rows.append(row)
+        results.save()
         out.print(line(row), highlight=False, markup=False, style="red" if row.problem else "", soft_wrap=True)
 
     def status(what: str) -> Any:
@@ -219,7 +250,8 @@ def measure(model: Model, args: argparse.Namespace, out: Console) -> list[Row]:
 
     with status("float"):
         bench = Bench(model, args.quick, args.artifacts)
-    for text in heading(model, list(bench.yardstick.figures.scores)):
+    figures = bench.yardstick.figures
+    for text in heading(model, [*figures.scores, *(f"{metric} (no bar)" for metric in figures.additional)]):
         out.print(text, highlight=False, markup=False, soft_wrap=True)
     show(bench.reference())
     for setting in (setting for setting in SETTINGS if setting.name in args.formats):
@@ -230,7 +262,6 @@ def measure(model: Model, args: argparse.Namespace, out: Console) -> list[Row]:
         with status(rival.name):
             row = bench.rival(index)
         show(row)
-    return rows
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -238,24 +269,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv)
     logging.disable(logging.WARNING)  # onnxruntime's quantizers log every node
     out = Console()
-    rows: list[Row] = []
-    outcome: list[Bar] = []
+    results = Results(args.json)
     for name in args.models:
-        found = measure(MODELS[name], args, out)
-        rows += found
-        outcome += bars(found)
+        problem = ""
+        try:
+            measure(MODELS[name], args, out, results)
+        except Exception as error:  # no network may cost the others theirs: no download, an unforeseen mistake
+            problem = reason(error)
+            out.print(f"  {name}: {problem}", highlight=False, markup=False, style="red", soft_wrap=True)
+        results.judge(name, problem)
     if not args.no_alexnet:
-        outcome.append(alexnet_bar())
+        results.bars.append(alexnet_bar())
+        results.save()
     out.print()
-    for bar in outcome:
+    for bar in results.bars:
         text = f"{'holds ' if bar.holds else 'MISSED'}  {bar.what}: {bar.figure}"
         out.print(text, highlight=False, markup=False, style="" if bar.holds else "red", soft_wrap=True)
-    if args.json:
-        entries = {
-            name: [dataclasses.asdict(item) for item in items] for name, items in (("rows", rows), ("bars", outcome))
-        }
-        args.json.write_text(json.dumps(entries, indent=2) + "\n")
-    return 0 if all(bar.holds for bar in outcome) else 1
+    return 0 if all(bar.holds for bar in results.bars) else 1
 
 
 if __name__ == "__main__":

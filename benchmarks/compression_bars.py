@@ -77,7 +77,7 @@ def near_float(row: Row, got: Figures, want: Figures) -> Iterator[Bar]:
 
 
 def beats_uniform(mixed: Row, uniform: Row, reference: Figures) -> Bar:
-    """Mixed depth is no larger, nearer to float in outputs and decisions, and as accurate by every figure."""
+    """Mixed depth is no larger, nearer to float in outputs and decisions, and as accurate by every judged figure."""
     what = f"{mixed.model}: {mixed.name} beats {uniform.name} at equal size"
     if mixed.figures is None or uniform.figures is None:
         return Bar(what, "not measured", False)
@@ -85,7 +85,7 @@ def beats_uniform(mixed: Row, uniform: Row, reference: Figures) -> Bar:
     agreed = (mixed.figures.agreement or 0.0) >= (uniform.figures.agreement or 0.0)
     nearer = agreed and mixed.figures.error < uniform.figures.error
     better = nearer and not_below(mixed.figures, uniform.figures)
-    return Bar(what, f"{describe(mixed)}; {describe(uniform)}", size and better)
+    return Bar(what, compared(mixed, uniform), size and better)
 
 
 def no_worse(rival: Row, ours: Sequence[Row], reference: Figures) -> Bar:
@@ -100,7 +100,7 @@ def no_worse(rival: Row, ours: Sequence[Row], reference: Figures) -> Bar:
     good = [row for row in fair if row.figures is not None and not_below(row.figures, rival.figures)]
     if good:
         best = min(good, key=lambda row: row.weight_bytes)
-        return Bar(what, f"{describe(rival)}; {describe(best)}", True)
+        return Bar(what, compared(best, rival), True)
     near = min(fair, key=lambda row: row.figures.error if row.figures else 0.0, default=None)
     return Bar(what, f"{describe(rival)}; {describe(near) if near else 'nothing of that size'}", False)
 
@@ -111,9 +111,15 @@ def as_small(row: Row, other: Row) -> bool:
 
 
 def not_below(got: Figures, other: Figures) -> bool:
-    """Whether no accuracy is lower. Two samples, or 0.002, are chance where the outputs are nearer to float."""
+    """Whether no judged accuracy and no agreement is lower.
+
+    Two samples, or 0.002, are chance where the outputs are nearer to float.
+    """
     slack = 0.002 if got.error <= other.error else 0.0
-    return all(got.scores[metric] >= score - slack - 1e-9 for metric, score in other.scores.items())
+    pairs = [(got.scores[metric], score) for metric, score in other.scores.items()]
+    if got.agreement is not None and other.agreement is not None:
+        pairs.append((got.agreement, other.agreement))
+    return all(mine >= theirs - slack - 1e-9 for mine, theirs in pairs)
 
 
 def alexnet(before: int, after: int) -> Bar:
@@ -121,6 +127,18 @@ def alexnet(before: int, after: int) -> Bar:
     figure = f"{before / 1e6:.1f} MB -> {after / 1e6:.2f} MB"
     holds = abs(after / 1e6 / ALEXNET_MB - 1) <= 0.01 and abs(before / 1e6 / ALEXNET_BEFORE_MB - 1) <= 0.01
     return Bar(f"AlexNet, ASTC 6x6: {ALEXNET_MB} MB +- 1 % of {ALEXNET_BEFORE_MB} MB", figure, holds)
+
+
+def compared(ours: Row, other: Row) -> str:
+    """Both rows in a few words, and the additional scores by which the other one is better."""
+    assert ours.figures is not None
+    assert other.figures is not None
+    contrary = [
+        f"; but {metric}: {ours.figures.additional[metric]:.4f} against {score:.4f}"
+        for metric, score in other.figures.additional.items()
+        if ours.figures.additional[metric] < score
+    ]
+    return f"{describe(ours)}; {describe(other)}{''.join(contrary)}"
 
 
 def describe(row: Row) -> str:

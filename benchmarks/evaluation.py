@@ -7,7 +7,7 @@ the zoo's.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -28,11 +28,13 @@ class Figures:
         scores: by metric, 0 to 1; the zoo's accuracies.
         agreement: share of decisions on the probes that are the float network's; None where there is nothing to decide.
         error: relative L2 of the outputs to the float network's, all probes together.
+        additional: scores that no bar is held against, by metric.
     """
 
     scores: Mapping[str, float]
     agreement: float | None
     error: float
+    additional: Mapping[str, float] = field(default_factory=dict)
 
 
 class Yardstick:
@@ -71,8 +73,11 @@ class Yardstick:
                 agree = labels(outputs) == labels({name: expected for name in outputs})
                 same, total = same + int(agree.sum()), total + agree.size
         metrics = self.model.accuracy[: 1 if self._quick else None]
-        scores = {metric.metric: metric.measure(run) for metric in metrics}
-        return Figures(scores, same / total if total else None, (difference / energy) ** 0.5)
+        judged, additional = (
+            {metric.metric: metric.measure(run) for metric in metrics if metric.judged is kind}
+            for kind in (True, False)
+        )
+        return Figures(judged, same / total if total else None, (difference / energy) ** 0.5, additional)
 
     def _feeds(self) -> Iterator[dict[str, Array]]:
         return islice(iter(self._probes()), QUICK if self._quick else None)

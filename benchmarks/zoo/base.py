@@ -24,12 +24,14 @@ class Accuracy:
         expected: the score with onnxruntime, found when this file was written.
         tolerance: how far another score may lie from `expected`. Scores of one run of the same fp32 network differ only
             where two candidates are within rounding of each other, so this is one or two samples.
+        judged: whether compressed networks are held to the score; others are shown beside it.
     """
 
     metric: str
     measure: Callable[[Run], float]
     expected: float
     tolerance: float
+    judged: bool = True
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,9 @@ def _accuracy(run: Run) -> float:
 
 
 def _crops_right(run: Run) -> float:
-    """The same photographs, cropped at random: 20 images alone cannot tell half a point."""
+    """The same photographs, cropped at random. 21 crops share a photograph and mostly a decision, so they say little
+    more than the 20 photographs do, and no bar is held against them.
+    """
     crops = photographs.crops(photographs.imagenet_sources(), 21, SIZE, seed=3)
     labels = [int(Path(name).stem.split("_")[-1]) for name in photographs.imagenet()] * 21
     return fraction_right(run, _feeds(crops), labels)
@@ -145,7 +147,7 @@ MODEL = Model(
     labels=top1,
     accuracy=(
         Accuracy("top-1 on foolbox's ImageNet photographs, 20 images", _accuracy, 0.90, 0.0),
-        Accuracy("top-1 on crops of them, 420 crops", _crops_right, 0.85, 0.005),
+        Accuracy("top-1 on crops of them, 420 crops", _crops_right, 0.85, 0.005, judged=False),
     ),
     calibration=lambda: _feeds(photographs.calibration_crops(SIZE)),
     probes=lambda: _feeds(photographs.evaluation_crops(SIZE)),

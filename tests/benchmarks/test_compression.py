@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,6 +105,22 @@ def test_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     out = capsys.readouterr().out
     assert "top-1, 100 digits" in out
     assert "int8" in out
+
+
+def test_a_network_that_fails_costs_no_other_its_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> Path:
+        raise OSError("no such package")
+
+    broken = dataclasses.replace(MODEL, name="broken", onnx=fail)
+    monkeypatch.setattr(table, "MODELS", {"broken": broken, "digits": MODEL})
+    written = tmp_path / "out.json"
+    assert main(["--no-rivals", "--no-alexnet", "--quick", "--formats", "weights8", "--json", str(written)]) == 1
+    results = json.loads(written.read_text())
+    assert [row["name"] for row in results["rows"]] == ["float", "weights8"]
+    assert [bar["figure"] for bar in results["bars"]] == ["OSError: no such package"]
+    assert "OSError: no such package" in capsys.readouterr().out
 
 
 def test_columns_line_up() -> None:

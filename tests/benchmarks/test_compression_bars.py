@@ -66,6 +66,28 @@ def test_a_rival_counts_against_rows_of_its_size_and_kind() -> None:
     ).holds
 
 
+def test_additional_scores_are_told_but_not_judged() -> None:
+    def with_crops(one: Row, score: float) -> Row:
+        assert one.figures is not None
+        return dataclasses.replace(one, figures=dataclasses.replace(one.figures, additional={"crops": score}))
+
+    mixed, uniform = row("mixed4", 100_000, 0.9, 0.1), row("uniform4", 100_000, 0.9, 0.2)
+    bar = beats_uniform(with_crops(mixed, 0.81), with_crops(uniform, 0.87), FLOAT_FIGURES)
+    assert bar.holds
+    assert "but crops: 0.8100 against 0.8700" in bar.figure
+    assert "but" not in beats_uniform(with_crops(mixed, 0.87), with_crops(uniform, 0.81), FLOAT_FIGURES).figure
+
+
+def test_agreement_with_float_counts_like_an_accuracy() -> None:
+    rival, ours = row("other", 100_000, 0.9, 0.2, origin=RIVAL), row("int8", 100_000, 0.9, 0.1, activations=True)
+    assert rival.figures is not None
+    assert ours.figures is not None
+    rival = dataclasses.replace(rival, figures=dataclasses.replace(rival.figures, agreement=0.95))
+    for share, holds in ((0.949, True), (0.94, False)):
+        figures = dataclasses.replace(ours.figures, agreement=share)
+        assert no_worse(rival, [dataclasses.replace(ours, figures=figures)], FLOAT_FIGURES).holds == holds
+
+
 def test_chance_is_allowed_only_nearer_to_float() -> None:
     assert not_below(figures(0.8985, 0.1), figures(0.9, 0.2))
     assert not not_below(figures(0.8985, 0.2), figures(0.9, 0.1))

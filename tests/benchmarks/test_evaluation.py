@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -71,6 +72,14 @@ def test_scaled_outputs_are_as_far_as_the_scale_says(yardstick: Yardstick) -> No
 def test_turned_outputs_lose_decisions(yardstick: Yardstick) -> None:
     figures = yardstick.measure(network(-WEIGHT))
     assert figures.scores["right"] == figures.agreement == 0.0  # what was largest is smallest now
+
+
+def test_scores_without_a_bar_stand_apart(tmp_path: Path) -> None:
+    plain = model(tmp_path)
+    extra = Accuracy("on more", plain.accuracy[0].measure, 1.0, 0.0, judged=False)
+    figures = Yardstick(dataclasses.replace(plain, accuracy=(*plain.accuracy, extra)), tmp_path / "float.onnx").figures
+    assert "on more" not in figures.scores
+    assert dict(figures.additional) == {"on more": figures.scores["right"]}
 
 
 def test_quick(tmp_path: Path) -> None:
