@@ -6,8 +6,10 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tilewright.formats.codecs.astc import file
 from tilewright.formats.registry import parse
 from tilewright.recipe import PRESETS, load_recipe
 
@@ -30,6 +32,15 @@ def test_the_guide_has_every_section_and_preset() -> None:
     assert sections == {"prune", "quantize", "cluster", "astc", "allocate", "lowrank", "storage", "layer", "accuracy"}
     named = set(re.findall(r"`([\w-]+)`", TEXT.partition("## Presets")[2].partition("## Keys")[0]))
     assert set(PRESETS) <= named | {"mixed"}
+
+
+def test_python_in_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("astc_encoder", reason="pip install astc-encoder-py")
+    monkeypatch.chdir(tmp_path)
+    (snippet,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    exec(snippet, {"matrix": np.random.default_rng(0).standard_normal((20, 30)).astype(np.float32)})
+    (written,) = tmp_path.glob("*.astc")
+    assert file.read(written).shape == (20, 30)
 
 
 def test_codecs_and_layouts_in_the_guide_exist() -> None:

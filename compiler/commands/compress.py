@@ -22,6 +22,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="ONNX file to write")
     parser.add_argument("--recipe", required=True, help="preset name or TOML file; docs/recipes.md shows every key")
+    parser.add_argument(
+        "--astc", type=Path, metavar="DIR", help="also write weights that are stored as ASTC as .astc files"
+    )
 
 
 def execute(args: argparse.Namespace, out: Console, err: Console) -> int:
@@ -35,6 +38,11 @@ def execute(args: argparse.Namespace, out: Console, err: Console) -> int:
 
         done = run(args.model, recipe, shapes=shapes, calibration=args.calib, observe=phases.observe)
     data = done.to_proto().SerializeToString()
+    textures = []
+    if args.astc is not None:
+        from tilewright.textures import export
+
+        textures = export(done.model, args.astc)
     replace_file(args.output, [data], "the model")
     if args.report is not None:
         from tilewright.report_html import save
@@ -42,7 +50,8 @@ def execute(args: argparse.Namespace, out: Console, err: Console) -> int:
         save(done.report, args.report)
     if args.json:
         seconds = {name: round(value, 3) for name, value in phases.seconds.items()}
-        print(json.dumps({"output": str(args.output), "seconds": seconds, **done.report.to_json()}, indent=2))
+        files = {"output": str(args.output), "textures": [str(path) for path in textures]}
+        print(json.dumps({**files, "seconds": seconds, **done.report.to_json()}, indent=2))
         return 0
     from tilewright.report import tables
 
@@ -50,6 +59,8 @@ def execute(args: argparse.Namespace, out: Console, err: Console) -> int:
         out.print(table)
     for note in done.report.notes:
         out.print(note, highlight=False, markup=False)
+    if textures:
+        out.print(f"{args.astc}: {len(textures)} textures", highlight=False, markup=False)
     before, after = args.model.stat().st_size, len(data)
     out.print(
         f"{args.output}: {after:,} bytes, {after / before:.1%} of {args.model.name}", highlight=False, markup=False

@@ -46,6 +46,18 @@ def test_json_accounts_for_every_byte(
     assert all(layer["activations"] == 8 for layer in report["layers"])
 
 
+def test_textures_for_other_tools(workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    goal, folder = tmp_path / "small.onnx", tmp_path / "textures"
+    arguments = ["compress", str(workspace / "model.onnx"), "-o", str(goal), "--astc", str(folder)]
+    assert main([*arguments, "--recipe", "int4"]) == 2
+    assert "no weight as ASTC" in capsys.readouterr().err
+    assert not goal.exists()
+    assert main([*arguments, "--recipe", "astc6x6", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)["textures"]
+    assert listed
+    assert {Path(path) for path in listed} == set(folder.glob("*.astc"))
+
+
 def test_compile_compresses_too(workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     small, goal, direct = tmp_path / "small.onnx", tmp_path / "a.tw", tmp_path / "b.tw"
     model, x = str(workspace / "model.onnx"), str(workspace / "x.npy")
