@@ -60,7 +60,7 @@ class _Importer:
                 for node in graph:
                     self._convert(node)
                 results = [self._get(value) for value in graph.outputs]
-                output = builder.emit_output(results[0] if len(results) == 1 else relax.Tuple(results))
+                output = builder.emit_output(*_returned(results, graph))
             builder.emit_func_output(output)
         if self.problems:
             raise UnsupportedError(f"{len(self.problems)} layer(s) cannot be imported", self.problems)
@@ -115,6 +115,14 @@ class _Importer:
             array = value.const_value.numpy()
             self.values[value] = relax.const(array, dtype_name(value))
         return self.values[value]
+
+
+def _returned(results: list[Expr], graph: ir.Graph) -> tuple[Expr, str]:
+    """What the function returns, and a name for it: a single result's variable takes the place of its layer's."""
+    if len(results) != 1:
+        return relax.Tuple(results), ""
+    producer = graph.outputs[0].producer()
+    return results[0], "" if producer is None else hint(producer)
 
 
 def _placeholder(value: ir.Value) -> relax.Var:

@@ -15,6 +15,7 @@ from tvm.ir import GenericConst
 
 from tilewright.plan import PackedParameter
 from tilewright.targets.base import Device, Prepared
+from tilewright.targets.layer_rewriter import LayerRewriter
 from tilewright.targets.packed_weights import PackedWeights
 from tilewright.targets.schedules import cpu_conv, cpu_matmul, cpu_window
 from tilewright.targets.schedules.cpu_conv import Conv2d, conv2d, pack_weights
@@ -41,7 +42,7 @@ def prepare(mod: Any, device: Device, packed: Sequence[PackedParameter] = ()) ->
     mod = relax.transform.CanonicalizeBindings()(channels_last(mod))  # no variable is bound to another
     (main,) = (var for var in mod.functions if var.name_hint == "main")
     weights = PackedWeights(mod[main], packed)
-    layers = PackedLayers(mod, weights, core, dot)
+    layers = PackedLayers(weights, core, dot)
     return Prepared(*_rewritten(mod, main, _TemplateRewriter(mod, core, layers), weights), layers.reasons)
 
 
@@ -61,7 +62,7 @@ def _convolve_planes(
     if not lonely:
         return mod, tuple(packed)
     weights = PackedWeights(mod[main], packed)
-    return _rewritten(mod, main, _PlaneRewriter(mod, PackedLayers(mod, weights, core, dot), lonely), weights)
+    return _rewritten(mod, main, _PlaneRewriter(mod, PackedLayers(weights, core, dot), lonely), weights)
 
 
 def _lonely_convolutions(main: Any) -> set[Any]:
@@ -82,16 +83,11 @@ def _lonely_convolutions(main: Any) -> set[Any]:
 
 
 @relax.expr_functor.mutator
-class _PlaneRewriter(relax.PyExprMutator):  # type: ignore[misc]
+class _PlaneRewriter(LayerRewriter):
     def __init__(self, mod: Any, packed_layers: PackedLayers, lonely: set[Any]) -> None:
         super().__init__(mod)
         self.packed_layers = packed_layers
         self.lonely = lonely
-        self.var: Any = None
-
-    def visit_var_binding_(self, binding: Any) -> None:
-        self.var = binding.var
-        super().visit_var_binding_(binding)
 
     def visit_call_(self, call: Any) -> Any:
         var = self.var
@@ -109,7 +105,7 @@ class _PlaneRewriter(relax.PyExprMutator):  # type: ignore[misc]
 
 
 @relax.expr_functor.mutator
-class _TemplateRewriter(relax.PyExprMutator):  # type: ignore[misc]
+class _TemplateRewriter(LayerRewriter):
     def __init__(self, mod: Any, core: Core, packed_layers: PackedLayers) -> None:
         super().__init__(mod)
         self.core = core
@@ -123,9 +119,6 @@ class _TemplateRewriter(relax.PyExprMutator):  # type: ignore[misc]
         new = template(self, call, fixed) if template is not None else None
         return call if new is None else new
 
-    def emit(self, function: Any, name: str, args: list[Any], out_type: Any) -> Any:
-        return relax.call_tir(self.builder_.add_func(function, name), args, out_ty=out_type)
-
     def packed(self, weight: Any, pack: Callable[[Any], Any], packing: Callable[[], Any]) -> Any:
         """Fixed weights in a template's layout.
 
@@ -137,8 +130,7 @@ class _TemplateRewriter(relax.PyExprMutator):  # type: ignore[misc]
             return constant(pack(weight.value.numpy()))
         function = packing()
         out = function.params[-1]
-        out_type = relax.TensorType([int(size) for size in out.shape], str(out.dtype))
-        return self.builder_.emit(self.emit(function, "pack", [weight], out_type))
+        return self.emit_kernel(function, "pack", [weight], [int(size) for size in out.shape], str(out.dtype))
 
 
 def _conv2d(rewriter: _TemplateRewriter, call: Any, fixed: bool) -> Any:
@@ -158,12 +150,12 @@ def _conv2d(rewriter: _TemplateRewriter, call: Any, fixed: bool) -> Any:
         quantized = rewriter.packed_layers.depthwise(rewriter, data, packed, window, channels)
         if quantized is not None:
             return quantized
-        return rewriter.emit(depthwise(window, channels), "depthwise", [data, packed], call.ty)
+        return rewriter.kernel(depthwise(window, channels), "depthwise", [data, packed], shape_of(call), "float32")
     conv = Conv2d(window, channels, out_channels, groups).tiled(rewriter.core)
     packed = rewriter.packed(
         weight, lambda array: pack_weights(array, conv.panel, groups), partial(cpu_conv.packing, conv)
     )
-    return rewriter.emit(conv2d(conv), "conv2d", [data, packed], call.ty)
+    return rewriter.kernel(conv2d(conv), "conv2d", [data, packed], shape_of(call), "float32")
 
 
 def _pool(rewriter: _TemplateRewriter, call: Any, fixed: bool) -> Any:
@@ -173,7 +165,7 @@ def _pool(rewriter: _TemplateRewriter, call: Any, fixed: bool) -> Any:
     if str(attrs.out_layout) != layout or layout not in ("NHWC", "NCHW") or bool(attrs.ceil_mode) or not _is_f32(data):
         return None
     if layout == "NCHW":  # no convolution nearby
-        data = rewriter.builder_.emit(relax.op.permute_dims(data, TO_CHANNELS_LAST))
+        data = rewriter.emit(relax.op.permute_dims(data, TO_CHANNELS_LAST))
     batch, channels, out_height, out_width = shape_of(call)
     if layout == "NHWC":
         batch, out_height, out_width, channels = shape_of(call)
@@ -185,9 +177,8 @@ def _pool(rewriter: _TemplateRewriter, call: Any, fixed: bool) -> Any:
         name, function = "max_pool", max_pool(window, channels)
     else:
         name, function = "average_pool", average_pool(window, channels, bool(attrs.count_include_pad))
-    like = relax.TensorType((batch, out_height, out_width, channels), "float32")
-    result = rewriter.emit(function, name, [data], like)
-    return relax.op.permute_dims(rewriter.builder_.emit(result), TO_CHANNELS_FIRST) if layout == "NCHW" else result
+    result = rewriter.kernel(function, name, [data], (batch, out_height, out_width, channels), "float32")
+    return relax.op.permute_dims(rewriter.emit(result), TO_CHANNELS_FIRST) if layout == "NCHW" else result
 
 
 def _matmul(rewriter: _TemplateRewriter, call: Any, fixed: bool) -> Any:
@@ -206,9 +197,9 @@ def _matmul(rewriter: _TemplateRewriter, call: Any, fixed: bool) -> Any:
         packed = rewriter.packed(
             right, lambda array: pack_matrix(array, shape.panel), partial(cpu_matmul.packing, shape)
         )
-        return rewriter.emit(dense(shape), "dense", [left, packed], call.ty)
+        return rewriter.kernel(dense(shape), "dense", [left, packed], shape_of(call), "float32")
     shape = Matmul.tiled(batch, other, rows, depth, columns, rewriter.core)
-    return rewriter.emit(matmul(shape), "matmul", [left, right], call.ty)
+    return rewriter.kernel(matmul(shape), "matmul", [left, right], shape_of(call), "float32")
 
 
 def _is_f32(*exprs: Any) -> bool:

@@ -112,6 +112,18 @@ def test_equals_onnxruntime(compressed: dict[str, onnx.ModelProto], name: str) -
     assert bool(artifact.plan.prologue) == bool(unpacked)
 
 
+@pytest.mark.parametrize("name", ["16x1 fp32", "16x4 int8 dynamic", "int8 static"])
+def test_launches_carry_the_name_of_their_layer(compressed: dict[str, onnx.ModelProto], name: str) -> None:
+    """Not that of the step before. (A kernel also names what fusion put beside its layer.)"""
+    launches = tilewright.compile(compressed[name], levels_here()[-1]).plan.launches
+    layers = ["conv3x3", "conv1x1", "gemm", "matmul"]
+    named = [[layer for layer in layers if layer in launch.layers] for launch in launches]
+    assert [own for own, launch in zip(named, launches, strict=True) if "compressed" in launch.kernel] == [
+        [layer] for layer in layers
+    ]
+    assert all(len(own) <= 1 for own in named)
+
+
 @pytest.mark.parametrize("name", ["16x4 int8 dynamic", "int8 static"])
 def test_threads_give_the_same(compressed: dict[str, onnx.ModelProto], name: str) -> None:
     target = levels_here()[-1]
