@@ -14,6 +14,7 @@ from tvm import relax, te, tirx
 from tvm.ir import GenericConst
 
 from tilewright.plan import PackedParameter
+from tilewright.targets.layer_rewriter import LayerRewriter
 from tilewright.targets.packed_weights import CompressedWeight, PackedWeights
 from tilewright.targets.schedules.cpu_ir import i64s
 from tilewright.targets.schedules.cpu_layout import constant, shape_of
@@ -45,7 +46,7 @@ def prepare(
 
 
 @relax.expr_functor.mutator
-class _PackedLayers(relax.PyExprMutator):  # type: ignore[misc]
+class _PackedLayers(LayerRewriter):
     def __init__(self, mod: Any, weights: PackedWeights, limits: GpuLimits) -> None:
         super().__init__(mod)
         self.weights = weights
@@ -98,7 +99,7 @@ class _PackedLayers(relax.PyExprMutator):  # type: ignore[misc]
     def _product(self, call: Any, data: Any, packed: KernelWeights, weights: list[Any]) -> Any:
         data = self._widened(data, padded_depth(packed.words, shape_of(data)[-1]))
         layer = Product(packed.words, shape_of(data), str(data.ty.dtype)).tiled(self.limits)
-        result = self._emit(compressed(layer), "compressed", [data, *weights], layer.out_shape, "float32")
+        result = self.emit_kernel(compressed(layer), "compressed", [data, *weights], layer.out_shape, "float32")
         return self._finished(result, packed.factor, call)
 
     def _conv2d(self, call: Any) -> Any:
@@ -120,7 +121,7 @@ class _PackedLayers(relax.PyExprMutator):  # type: ignore[misc]
         data, window = self._padded_image(data, out, kernel, attrs)
         layer = Convolution(packed.words, window, channels, str(data.ty.dtype))
         operands = [data, *self._parameters(weight, packed)]
-        result = self._emit(convolution(layer), "compressed_conv", operands, layer.out_shape, "float32")
+        result = self.emit_kernel(convolution(layer), "compressed_conv", operands, layer.out_shape, "float32")
         factor = packed.factor if packed.factor.ndim == 0 else packed.factor[:, None, None]
         return self._finished(result, factor, call)
 
@@ -129,7 +130,7 @@ class _PackedLayers(relax.PyExprMutator):  # type: ignore[misc]
     def _finished(self, result: Any, factor: Any, call: Any) -> Any:
         """The result of a kernel times what is left of the scales, in the type that the layer had."""
         if not (factor == 1).all():
-            result = self.builder_.emit(relax.op.multiply(result, constant(factor)))
+            result = self.emit(relax.op.multiply(result, constant(factor)))
         return result if result.ty.dtype == call.ty.dtype else relax.op.astype(result, call.ty.dtype)
 
     def _find(self, expr: Any) -> tuple[CompressedWeight, bool] | None:
@@ -157,13 +158,9 @@ class _PackedLayers(relax.PyExprMutator):  # type: ignore[misc]
                 found.append(self.weights.add(PackedParameter(source.name, packed.arrays[role], source.storage, bits)))
         return found
 
-    def _emit(self, function: Any, name: str, operands: list[Any], shape: Sequence[int], dtype: str) -> Any:
-        callee = self.builder_.add_func(function.without_attr("global_symbol"), name)
-        return self.builder_.emit(relax.call_tir(callee, operands, out_ty=relax.TensorType(shape, dtype)))
-
     def _position_major(self, data: Any, batch: Sequence[int], channels: int, taps: int) -> Any:
         """Flattened [channels, positions] as flattened [positions, channels]."""
-        emit = self.builder_.emit
+        emit = self.emit
         split = emit(relax.op.reshape(data, (*batch, channels, taps)))
         rank = len(batch) + 2
         order = emit(relax.op.permute_dims(split, [*range(rank - 2), rank - 1, rank - 2]))
@@ -181,7 +178,7 @@ class _PackedLayers(relax.PyExprMutator):  # type: ignore[misc]
             return tirx.if_then_else(at[-1] < present, rows(*at), tirx.const(0, dtype))
 
         wide = te.compute(i64s(*batch, depth), element, name="widen")
-        return self._emit(te.create_prim_func([rows, wide]), "widen", [data], (*batch, depth), dtype)
+        return self.emit_kernel(te.create_prim_func([rows, wide]), "widen", [data], (*batch, depth), dtype)
 
     def _padded_image(self, data: Any, out: Any, kernel: Any, attrs: Any) -> tuple[Any, Window]:
         """The image with the window's padding around it, and the window on that."""
@@ -203,7 +200,7 @@ class _PackedLayers(relax.PyExprMutator):  # type: ignore[misc]
 
         made = te.compute(i64s(batch, channels, high, wide), element, name="pad")
         function = te.create_prim_func([image, made])
-        return self._emit(function, "pad", [data], (batch, channels, high, wide), dtype), window
+        return self.emit_kernel(function, "pad", [data], (batch, channels, high, wide), dtype), window
 
 
 _LAYERS = {"relax.matmul", "relax.nn.conv2d"}
