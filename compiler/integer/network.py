@@ -192,11 +192,12 @@ def run(network: Network, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
     """The outputs of a network, bit for bit.
 
     Args:
-        inputs: of the maps' shapes and types.
+        inputs: of the maps' shapes and types; they saturate at the maps' depths.
     """
     values: dict[int, Int] = {}
     for index, array in zip(network.inputs, inputs, strict=True):
-        values[index] = array.reshape(network.maps[index].shape).astype(np.int64)
+        source = network.maps[index]
+        values[index] = np.clip(array.reshape(source.shape).astype(np.int64), *source.affine.limits)
     for operation in network.operations:
         values[operation.target] = _run(network, operation, values)
     return [values[index].astype(network.maps[index].dtype) for index in network.outputs]

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tilewright.errors import Problem, UnsupportedError
 from tilewright.integer.network import Network, View
 from tilewright.lower.arena import Lifetime, plan_arena
+from tilewright.lower.stream_memory import SCRATCH, WEIGHTS, lifetimes, outer_regions, shared
 
-WEIGHTS, SCRATCH, FIRST = 0, 1, 2
-"""Regions: the base pointers that a driver sets. From FIRST on inputs, then outputs."""
+__all__ = ["SCRATCH", "WEIGHTS", "Buffer", "Place", "Placement", "place"]
 
-REGIONS = 8
 BRICK = 16
 
 
@@ -54,27 +52,17 @@ def place(network: Network, buffers: Sequence[Buffer] = ()) -> Placement:
     """Places every map and buffer.
 
     Raises:
-        UnsupportedError: more inputs and outputs than there are regions.
+        UnsupportedError: more inputs and outputs than there are regions, or a view of an input is an output.
     """
-    outside = [*network.inputs, *network.outputs]
-    if FIRST + len(outside) > REGIONS:
-        reason = f"{len(outside)} tensors go in or out, and base pointers suffice for {REGIONS - FIRST}"
-        raise UnsupportedError("The network is cut into parts that the NNA cannot take", [Problem("", reason)])
-    regions = {index: FIRST + number for number, index in enumerate(outside)}
-    roots = _roots(network, set(outside))
+    regions, roots = outer_regions(network), shared(network)
     viewed = {index for operation in network.operations if isinstance(operation, View) for index in
               (operation.source, operation.target)}  # fmt: skip
-    first: dict[int, int] = {}
-    last: dict[int, int] = {}
-    for number, operation in enumerate(network.operations):
-        for index in (*operation.sources, operation.target):
-            first.setdefault(roots[index], number)
-            last[roots[index]] = number
-    inner = [root for root in first if root not in regions]
+    spans = lifetimes(network, roots)
+    inner = [root for root in spans if root not in regions]
     sizes = {root: _bytes(network, root, root not in viewed) for root in inner}
-    lifetimes = [Lifetime(sizes[root], first[root], last[root]) for root in inner]
-    lifetimes += [Lifetime(buffer.nbytes, buffer.first, buffer.last) for buffer in buffers]
-    arena = plan_arena(lifetimes)
+    needs = [Lifetime(sizes[root], *spans[root]) for root in inner]
+    needs += [Lifetime(buffer.nbytes, buffer.first, buffer.last) for buffer in buffers]
+    arena = plan_arena(needs)
     offsets = dict(zip(inner, arena.offsets[: len(inner)], strict=True))
     addresses = {buffer.key: at for buffer, at in zip(buffers, arena.offsets[len(inner) :], strict=True)}
     places = {}
@@ -84,20 +72,6 @@ def place(network: Network, buffers: Sequence[Buffer] = ()) -> Placement:
         elif root in offsets:
             places[index] = Place(SCRATCH, offsets[root], index not in viewed)
     return Placement(places, addresses, arena.nbytes)
-
-
-def _roots(network: Network, outside: set[int]) -> dict[int, int]:
-    """For each map the one whose memory it shares: views share theirs, best that of an input or output."""
-    roots = {index: index for index in range(len(network.maps))}
-    for operation in network.operations:
-        if isinstance(operation, View):
-            source, target = roots[operation.source], roots[operation.target]
-            if source in outside and target in outside:
-                reason = f"'{operation.layer}' only renames an input as an output"
-                raise UnsupportedError("A part of the network has nothing to compute", [Problem("", reason)])
-            keep, drop = (target, source) if target in outside else (source, target)
-            roots = {index: keep if root == drop else root for index, root in roots.items()}
-    return roots
 
 
 def _bytes(network: Network, index: int, bricks: bool) -> int:

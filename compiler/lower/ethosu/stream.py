@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from tilewright.errors import ToolError
+from tilewright.integer.depths import entropy_bits
 from tilewright.integer.network import Convolution, Lookup, Network, Operation, View
-from tilewright.integer.rounding import Int
 from tilewright.lower.ethosu.blocks import choose_block
 from tilewright.lower.ethosu.estimate import Cost, Memories, Model, estimate
 from tilewright.lower.ethosu.jobs import Kernel, Transfer, read, read_words
@@ -30,6 +28,7 @@ except ImportError:  # Vela is an optional extra
 _SHRAM = 1 << 8 | 3  # the region that means the accelerator's own memory
 _TABLES, _TABLE = 2048, 256  # bytes: tables lie at the end of it
 _RECORD = 10  # bytes of a channel's bias and scale
+_SPARE = 128 * 1024  # bytes of scratch memory that copies of weights may need, however little the maps do
 
 
 @dataclass(frozen=True)
@@ -136,21 +135,23 @@ class _Emitter:
         (job,) = read_words(api.npu_generate_register_command_stream([op], self.accelerator))[:1]
         assert isinstance(job, Kernel)
         if isinstance(operation, Convolution):
-            size, scales = round(_entropy(operation.weights) / 8), _RECORD * len(operation.weights)
+            size, scales = round(entropy_bits(operation.weights) / 8), _RECORD * len(operation.weights)
             return replace(job, weight_bytes=size, scale_bytes=scales, weight_region=WEIGHTS)
         return job
 
     def room(self, plain: Placement) -> Any:
-        """Whether copies fit into the memory that the maps take anyway."""
+        """Whether copies fit into the memory that the maps take anyway, or into a little."""
         sizes = [
-            round(_entropy(operation.weights) / 8) + _RECORD * len(operation.weights) + _RECORD
+            round(entropy_bits(operation.weights) / 8) + _RECORD * len(operation.weights) + _RECORD
             if isinstance(operation, Convolution)
             else 0
             for operation in self.operations
         ]
 
+        most = max(plain.scratch_bytes, _SPARE)
+
         def fits(leads: Sequence[int]) -> bool:
-            return place(self.network, self.buffers(leads, sizes)).scratch_bytes <= plain.scratch_bytes
+            return place(self.network, self.buffers(leads, sizes)).scratch_bytes <= most
 
         return fits
 
@@ -202,12 +203,6 @@ class _Emitter:
     def layer(self, operation: Operation, code: Coded, cost: Cost) -> LayerCode:
         weights, scales = (sum(length for _, length in spans) for spans in (code.weights, code.scales))
         plain = operation.weights.size if isinstance(operation, Convolution) else 0
-        entropy = _entropy(operation.weights) / 8 if isinstance(operation, Convolution) else 0.0
+        entropy = entropy_bits(operation.weights) / 8 if isinstance(operation, Convolution) else 0.0
         busy = cost.macs / (max(cost.cycles, 1) * self.model.macs)
         return LayerCode(operation.layer, weights, scales, plain, entropy, cost, busy)
-
-
-def _entropy(values: Int) -> float:
-    """Bits of all values at the entropy of their distribution."""
-    _, counts = np.unique(values, return_counts=True)
-    return float(-(counts * np.log2(counts / values.size)).sum())
