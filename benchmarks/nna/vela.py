@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,8 @@ class Compiled:
     Attributes:
         weights: what region ``weight_region`` holds.
         scratch: bytes of each writable region, by its number.
+        fast: the regions in fast memory, where that is not all of them.
+        cycles: Vela's estimate.
         inputs: shape, element size, region and offset, in the model's order; likewise outputs.
     """
 
@@ -33,6 +36,8 @@ class Compiled:
     weight_region: int
     weights: NDArray[np.uint8]
     scratch: dict[int, int]
+    fast: frozenset[int]
+    cycles: float
     inputs: list[tuple[tuple[int, ...], int, int, int]]
     outputs: list[tuple[tuple[int, ...], int, int, int]]
 
@@ -73,14 +78,21 @@ def compile_model(model: bytes, accelerator: str, core: str, folder: Path) -> Co
         raise RuntimeError(f"Vela made {len(paths)} command streams for {accelerator}, not 1: {done.stdout[-2000:]}")
     with np.load(paths[0], allow_pickle=True) as raw:
         weights = np.frombuffer(raw["weight_data"].tobytes(), np.uint8)
-        scratch = {int(raw["scratch_region"]): int(raw["scratch_size"])}
+        scratch, fasts = {int(raw["scratch_region"]): int(raw["scratch_size"])}, set()
         if int(raw["scratch_fast_size"]):
             fast = int(raw["scratch_fast_region"])
             scratch[fast] = max(scratch.get(fast, 0), int(raw["scratch_fast_size"]))
+            fasts = {fast}
         return Compiled(
-            raw["cmd_data"].tobytes(), int(raw["weight_region"]), weights, scratch, _ports(raw, "input"),
-            _ports(raw, "output"),
+            raw["cmd_data"].tobytes(), int(raw["weight_region"]), weights, scratch, frozenset(fasts), _cycles(out),
+            _ports(raw, "input"), _ports(raw, "output"),
         )  # fmt: skip
+
+
+def _cycles(folder: Path) -> float:
+    (path,) = folder.glob("*summary*.csv")
+    with path.open() as file:
+        return float(next(csv.DictReader(file))["cycles_total"])
 
 
 def _ports(raw: Any, kind: str) -> list[tuple[tuple[int, ...], int, int, int]]:

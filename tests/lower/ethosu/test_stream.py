@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from tilewright.errors import UnsupportedError
 from tilewright.integer.network import Convolution, Network, run
 from tilewright.lower.ethosu import Stream, compile_network
+from tilewright.lower.ethosu.jobs import Transfer, read
+from tilewright.lower.ethosu.memory import place
 from tilewright.runtime import nna
 
 from .networks import Builder, residual
@@ -103,8 +105,22 @@ def test_maps_share_memory() -> None:
     x = y = b.map(16, 16, 16)
     for _ in range(6):
         y = b.conv(y, 16, 1)
-    stream = check(b.network([x], [y]), "ethos-u55-128")
-    assert stream.scratch_bytes == 2 * 16 * 16 * 16  # of five maps two live at a time
+    network = b.network([x], [y])
+    check(network, "ethos-u55-128")
+    assert place(network).scratch_bytes == 2 * 16 * 16 * 16  # of five maps two live at a time
+
+
+def test_copies_of_weights() -> None:
+    """They share memory with maps, and the result stays the same to the bit."""
+    b = Builder(6)
+    x = y = b.map(32, 32, 16)
+    for kernel in (1, 3, 1, 3, 3, 1):
+        y = b.conv(y, 48, kernel)
+    network = b.network([x], [y])
+    stream = check(network, "ethos-u55-128")
+    copies = [job.nbytes for job in read(stream.payload) if isinstance(job, Transfer)]
+    assert max(copies) > 10_000
+    assert place(network).scratch_bytes <= stream.scratch_bytes <= max(place(network).scratch_bytes, 128 * 1024)
 
 
 def test_too_many_outputs_are_refused() -> None:
