@@ -181,11 +181,41 @@ class _Quantizer:
     def integer(self) -> Any:
         """The int32. Computed numbers have rounding errors of their own, so the scale's reciprocal does for them; what
         was in memory is divided exactly."""
-        exact = isinstance(self.x, tvm.ir.TensorLoad)
-        divided = quotient(self.x, self.scale) if exact else self.x * (_f32(1) / self.scale)
-        clamped = tirx.min(tirx.max(divided, _f32(self.low) - self.zero), _f32(self.high) - self.zero)
+        clamps = [(tirx.max, _f32(self.low) - self.zero), (tirx.min, _f32(self.high) - self.zero)]
+        if isinstance(self.x, tvm.ir.TensorLoad):
+            divided = quotient(self.x, self.scale)
+        else:
+            reciprocal = _f32(1) / self.scale
+            x, before = _unclamped(self.x)
+            divided, clamps = x * reciprocal, [(f, limit * reciprocal) for f, limit in before] + clamps
+        clamped = _clamped(divided, clamps)
         bits = tirx.reinterpret("int32", clamped + _f32(ROUNDER))
         return bits - (ROUNDER_BITS - tirx.Cast("int32", self.zero))
+
+
+_Clamp = tuple[Callable[[Any, Any], Any], Any]  # tirx.max or tirx.min, and its other operand
+
+
+def _unclamped(x: Any) -> tuple[Any, list[_Clamp]]:
+    """``x`` without clamps by constants, and those, innermost first."""
+    functions = {tirx.Max: tirx.max, tirx.Min: tirx.min}
+    clamps: list[_Clamp] = []
+    while type(x) in functions and isinstance(x.b, tirx.FloatImm):
+        clamps.insert(0, (functions[type(x)], x.b))
+        x = x.a
+    return x, clamps
+
+
+def _clamped(x: Any, clamps: Sequence[_Clamp]) -> Any:
+    """All clamps in turn as one; the last two are a lower and an upper limit."""
+    ends: list[Any] = [None, None]
+    for function, limit in clamps:
+        for i, bounding in enumerate((tirx.max, tirx.min)):
+            if ends[i] is not None:
+                ends[i] = function(ends[i], limit)
+            elif function is bounding:
+                ends[i] = limit
+    return tirx.min(tirx.max(x, ends[0]), ends[1])
 
 
 def _is_scalar(expr: Any) -> bool:

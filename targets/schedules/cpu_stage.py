@@ -82,11 +82,11 @@ def stage_rule(func: Any, device: Device) -> Any:
     if template.get("kernel") != _STAGE:
         return None
     stage, lanes = Stage(**template["stage"]), Core.of(device).lanes
-    body = _bytes(stage, *func.params, lanes) if stage.integer else _floats(stage, *func.params, lanes)
+    body = _bytes(stage, lanes, *func.params) if stage.integer else _floats(stage, lanes, *func.params)
     return tirx.PrimFunc(func.params, body, func.ret_type, attrs=func.attrs)
 
 
-def _bytes(stage: Stage, image: Any, scale: Any, zero: Any, result: Any, lanes: int) -> Any:
+def _bytes(stage: Stage, lanes: int, image: Any, scale: Any, zero: Any, result: Any) -> Any:
     divisor, z = tirx.Var("s", "float32"), tirx.Var("z", "int32")
 
     def zeros(width: int) -> Any:
@@ -119,7 +119,7 @@ def _merged(values: Sequence[Any], width: int) -> Any:
     return word
 
 
-def _floats(stage: Stage, image: Any, result: Any, lanes: int) -> Any:
+def _floats(stage: Stage, lanes: int, image: Any, result: Any) -> Any:
     def pixels(n: Any, channel: Any, y: Any, x: Any, _: int, width: int) -> Any:
         return tirx.BufferLoad(image, [n, channel, y, ramp(x, width)])
 

@@ -53,3 +53,29 @@ def test_sigmoid() -> None:
     x = samples()
     got = run(unary("Sigmoid", len(x)), {"x": x}, levels_here()[-1])["y"]
     np.testing.assert_allclose(got, logistic(x.astype(np.float64)), rtol=0, atol=2e-7)
+
+
+@pytest.mark.parametrize(
+    "limits", [(0.0, 6.0), (-3.0, 2.5), (-900.0, 900.0), (-90.0, -80.0), (80.0, 90.0), (0.0, None)]
+)
+@pytest.mark.parametrize("zero", [0, 7, 255])
+def test_a_quantizer_after_a_clamp_is_one_clamp(limits: tuple[float, float | None], zero: int) -> None:
+    """Exact, since doubling and dividing by 1/32 are; some clamps lie wholly outside of what bytes can stand for."""
+    x = np.concatenate([np.linspace(-70, 70, 4481), [1e30, -1e30]]).astype(np.float32)
+    inputs = ["double", *("" if limit is None else name for name, limit in zip(("low", "high"), limits, strict=True))]
+    nodes = [
+        helper.make_node("Add", ["x", "x"], ["double"]),
+        helper.make_node("Clip", inputs, ["clamped"]),
+        helper.make_node("QuantizeLinear", ["clamped", "scale", "zero"], ["y"]),
+    ]
+    constants = {"scale": np.float32(1 / 32), "zero": np.uint8(zero)}
+    constants |= {name: np.float32(v) for name, v in zip(("low", "high"), limits, strict=True) if v is not None}
+    vector: list[int | str] = [len(x)]
+    model = make_model(
+        nodes,
+        {"x": (TensorProto.FLOAT, vector)},
+        {"y": (TensorProto.UINT8, vector)},
+        {name: np.asarray(value) for name, value in constants.items()},
+    )
+    wanted = np.clip(np.rint(np.clip(2 * x, limits[0], limits[1]) * 32) + zero, 0, 255).astype(np.uint8)
+    np.testing.assert_array_equal(run(model, {"x": x}, levels_here()[-1])["y"], wanted)
