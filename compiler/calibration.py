@@ -149,8 +149,10 @@ def _read(path: Path, inputs: Sequence[TensorSpec]) -> Mapping[str, Array]:
                 return {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file or folder") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: not a readable .npz or .npy file: {error}") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (ValueError, EOFError, zipfile.BadZipFile):  # NumPy's own text advises to run what pickles say
+        raise DataError(f"{path}: not an .npz or .npy file of plain arrays, or a damaged one") from None
 
 
 def _named(data: Mapping[str, Array] | Array, inputs: Sequence[TensorSpec], where: str) -> Mapping[str, Array]:

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from typing import Any
 
 import onnx
@@ -23,7 +25,7 @@ import onnx_ir as ir
 from tilewright import calibration as samples
 from tilewright import passes
 from tilewright.choice import choose, layout_of, settings_of
-from tilewright.errors import AccuracyError, UsageError
+from tilewright.errors import AccuracyError, DataError, RecipeError, UsageError
 from tilewright.formats.layouts.block_sparse import BlockSparse
 from tilewright.gate import measure
 from tilewright.passes import coring, lowrank
@@ -38,7 +40,7 @@ from tilewright.passes.masks import Masks, load_masks
 from tilewright.passes.quantize_activations import QuantizeActivations, observed
 from tilewright.passes.raise_opset import RaiseOpset
 from tilewright.passes.round_weights import round_weights
-from tilewright.passes.weights import Weight, weights_in
+from tilewright.passes.weights import Weight, check_finite, weights_in
 from tilewright.recipe import Recipe, RecipeLike, load_recipe
 from tilewright.report import PivotReport, Report
 from tilewright.report_layers import Notes, layers_of, onnx_file, output_errors
@@ -111,6 +113,8 @@ def compress_graph(
 ) -> Compression:
     """Like ``run``, for a normalised model, which it may change."""
     _need_calibration(recipe, calibration)
+    if recipe.accuracy is not None and not recipe.path(recipe.accuracy.data).is_file():
+        raise DataError(f"accuracy.data: there is no file {recipe.path(recipe.accuracy.data)}")
     graph = passes.run(graph, [RaiseOpset(_OPSET)])
     feeds = None if calibration is None else samples.load(calibration, samples.inputs_of(graph))
 
@@ -118,12 +122,14 @@ def compress_graph(
         observe(phase, lambda: onnx.printer.to_text(ir.to_proto(graph)))
 
     done("read")
+    check_finite(weights_in(graph.graph), "the network cannot be compressed")
     original, notes = graph.clone(), Notes()
     _mask(graph, recipe, notes)
     pivots = _pivot(graph, recipe)
     _equalize(graph, recipe)
     float_graph = graph.clone()  # the same function; channels are where they are in the result
     _split(graph, recipe, notes)
+    _need_layers(recipe, original, graph)
     split_graph = graph.clone()
     _core(graph, recipe)
     done("prune")
@@ -194,6 +200,23 @@ def _need_calibration(recipe: Recipe, calibration: samples.Source | None) -> Non
         raise UsageError(
             f"the recipe needs calibration data for {', '.join(wants)}: give samples with --calib data.npz"
         )
+
+
+def _need_layers(recipe: Recipe, *graphs: ir.Model) -> None:
+    """Raises RecipeError where entries name no layer of the network or of what became of it."""
+    names = sorted({node.name for graph in graphs for node in graph.graph if node.name})
+    lost = [
+        f"layer[{place}].name: no layer is called '{entry.name}'{_nearest(entry.name, names)}"
+        for place, entry in enumerate(recipe.layer)
+        if not any(fnmatchcase(name, entry.name) for name in names)
+    ]
+    if lost:
+        raise RecipeError("the recipe names layers that there are not\n" + "\n".join(f"  - {text}" for text in lost))
+
+
+def _nearest(pattern: str, names: Sequence[str]) -> str:
+    found = get_close_matches(pattern.strip("*"), names, 3, 0.5) or list(names[:3])
+    return f"; there are {', '.join(found)}, ..." if found else ""
 
 
 def _mask(graph: ir.Model, recipe: Recipe, notes: Notes) -> None:

@@ -409,6 +409,10 @@ def _problems(recipe: Recipe) -> list[str]:
             found.append(f"allocate.samples: {recipe.allocate.samples} is not 1 or more")
     if recipe.lowrank is not None:
         _exactly_one(found, "lowrank", recipe.lowrank, ("rank", "energy"))
+        if recipe.lowrank.rank is not None and recipe.lowrank.rank < 1:
+            found.append(f"lowrank.rank: {recipe.lowrank.rank} is not 1 or more")
+        if recipe.lowrank.energy is not None and not 0 < recipe.lowrank.energy <= 1:
+            found.append(f"lowrank.energy: {recipe.lowrank.energy} is not in (0, 1]")
         codecs += [("lowrank.residual", recipe.lowrank.residual)] if recipe.lowrank.residual else []
     layouts = [("prune.layout", recipe.prune.layout)] if recipe.prune else []
     densities = [("prune.density", recipe.prune.density)] if recipe.prune else []

@@ -147,6 +147,28 @@ def test_nan_weights_are_named() -> None:
         compression.run(model, {"prune": {"density": 0.5}})
 
 
+def test_nan_weights_are_named_whatever_comes_first() -> None:
+    model = network()
+    (tensor,) = [tensor for tensor in model.graph.initializer if tensor.name == "w2"]
+    tensor.CopyFrom(onnx.numpy_helper.from_array(np.full(tensor.dims, np.nan, np.float32), "w2"))
+    for recipe in ({"preset": "sparse90-int8"}, {"quantize": {"weights": "int8", "equalize": True}}):
+        with pytest.raises(DataError, match=r"cannot be compressed:\n  - c2"):
+            compression.run(model, recipe)
+
+
+def test_entries_that_name_no_layer_are_errors() -> None:
+    entries = [{"name": "c1", "weights": "int8"}, {"name": "cc2*", "weights": "int4"}, {"kind": "table"}]
+    with pytest.raises(RecipeError, match=r"layer\[1\]\.name: no layer is called 'cc2\*'; there are c2") as stop:
+        compressed({"layer": entries})
+    assert "layer[0]" not in str(stop.value)
+    assert "layer[2]" not in str(stop.value)
+
+
+def test_gate_data_are_looked_for_before_any_work() -> None:
+    with pytest.raises(DataError, match=r"accuracy\.data: there is no file .*nowhere\.npz"):
+        compressed({"quantize": {"weights": "int8"}, "accuracy": {"data": "nowhere.npz"}})
+
+
 def test_a_format_without_a_body_is_refused() -> None:
     with pytest.raises(RecipeError, match="astcenc"):
         compressed({"quantize": {"weights": "astc(6,6,astcenc=10)"}})

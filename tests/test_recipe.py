@@ -54,6 +54,8 @@ def test_own_keys_win_over_the_preset() -> None:
         ("[allocate]\nbits = 4.0\ncandidates = ['int4', 'int1']", r"allocate\.candidates\[1\]"),
         ("[allocate]\nbits = 4.0\nsamples = 0", r"allocate\.samples: 0 is not 1 or more"),
         ("[lowrank]", "exactly one of rank, energy"),
+        ("[lowrank]\nrank = 0", "lowrank.rank: 0"),
+        ("[lowrank]\nenergy = 1.5", "lowrank.energy: 1.5"),
         ("[[layer]]\nnam = 'x'", r"nam.*layer\[0\].*keys are: name"),
         ("[[layer]]\n[[layer]]\ndensity = 2", r"layer\[1\]\.density: 2"),
         ("[[layer]]\nkind = 'dense'", r"layer\[0\]\.kind|kind"),
