@@ -40,6 +40,20 @@ def device_facts(name: str) -> Mapping[str, Any]:
     return tomllib.loads((_DEVICES / f"{name}.toml").read_text())
 
 
+@cache
+def model_facts(name: str) -> Mapping[str, Any]:
+    """The parameters that a device's cost is modelled with (``models/<name>.toml``).
+
+    Raises:
+        UsageError: there is no model of it.
+    """
+    path = _DEVICES.with_name("models") / f"{name}.toml"
+    if not path.is_file():
+        known = ", ".join(sorted(entry.stem for entry in path.parent.glob("*.toml")))
+        raise UsageError(f"there is no model of what '{name}' costs; there are models of: {known}")
+    return tomllib.loads(path.read_text())
+
+
 def target_class(family: str) -> type[Target]:
     """The Target subclass of a family. Imports TVM."""
     module = importlib.import_module(f"tilewright.targets.{family}")
