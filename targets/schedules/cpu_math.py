@@ -179,18 +179,30 @@ class _Quantizer:
         return cls(divided.a, divided.b, zero, low, high) if max(-low, high) < 2.0**20 else None
 
     def integer(self) -> Any:
-        """The int32. Computed numbers have rounding errors of their own, so the scale's reciprocal does for them; what
-        was in memory is divided exactly."""
-        clamps = [(tirx.max, _f32(self.low) - self.zero), (tirx.min, _f32(self.high) - self.zero)]
+        """The int32.
+
+        What was in memory is divided exactly. Computed numbers have rounding errors of their own, so for them the
+        scale's reciprocal does, multiplied into their factors, and where ties go is free.
+        """
+        low, high = ((tirx.max, _f32(self.low) - self.zero), (tirx.min, _f32(self.high) - self.zero))
         if isinstance(self.x, tvm.ir.TensorLoad):
-            divided = quotient(self.x, self.scale)
-        else:
-            reciprocal = _f32(1) / self.scale
-            x, before = _unclamped(self.x)
-            divided, clamps = x * reciprocal, [(f, limit * reciprocal) for f, limit in before] + clamps
-        clamped = _clamped(divided, clamps)
-        bits = tirx.reinterpret("int32", clamped + _f32(ROUNDER))
-        return bits - (ROUNDER_BITS - tirx.Cast("int32", self.zero))
+            clamped = _clamped(quotient(self.x, self.scale), [low, high])
+            bits = tirx.reinterpret("int32", clamped + _f32(ROUNDER))
+            return bits - (ROUNDER_BITS - tirx.Cast("int32", self.zero))
+        reciprocal = _f32(1) / self.scale
+        x, before = _unclamped(self.x)
+        clamped = _clamped(_scaled(x, reciprocal), [*((f, limit * reciprocal) for f, limit in before), low, high])
+        return tirx.reinterpret("int32", clamped + (_f32(ROUNDER) + self.zero)) - ROUNDER_BITS
+
+
+def _scaled(x: Any, factor: Any) -> Any:
+    """``x * factor``, with the factor multiplied into those of ``x`` that are in memory or constant: they are of a
+    channel or a tensor, so that their product with it leaves the loop."""
+    if isinstance(x, tirx.Add):
+        return _scaled(x.a, factor) + _scaled(x.b, factor)
+    if isinstance(x, tirx.Mul) and isinstance(x.b, tvm.ir.TensorLoad | tirx.FloatImm):
+        return x.a * (x.b * factor)
+    return x * factor
 
 
 _Clamp = tuple[Callable[[Any, Any], Any], Any]  # tirx.max or tirx.min, and its other operand
