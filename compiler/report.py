@@ -241,7 +241,7 @@ def tables(report: Report) -> list[Table]:
     layers.add_row("all weights", "", "", f"{report.bits_per_weight:.2f}", f"{report.bytes:,}")
     made = [layers]
     if report.pivots:
-        made.append(_pivot_table(report.pivots))
+        made.append(_pivot_table(report.pivots, report.gathers))
     if report.file:
         what = {"onnx": "ONNX file", "artifact": "artifact"}.get(report.kind, report.kind)
         file = Table("part", title=f"The {what}, byte by byte")
@@ -254,8 +254,9 @@ def tables(report: Report) -> list[Table]:
     return made
 
 
-def _pivot_table(pivots: Sequence[PivotReport]) -> Table:
-    table = Table("layer", title="Magnitude that blocks keep, and what could not be permuted")
+def _pivot_table(pivots: Sequence[PivotReport], gathers: int) -> Table:
+    caption = f"Layers that share an order follow the largest of them. Gathers at run time: {gathers}"
+    table = Table("layer", title="Magnitude that blocks keep, and what could not be permuted", caption=caption)
     for name in ("in place", "pivoted", "unstructured"):
         table.add_column(name, justify="right")
     table.add_column("fixed", overflow="fold")

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -311,6 +311,19 @@ def test_uniform_formats_are_marked_apart_from_the_curve() -> None:
     assert "the same format for all" in text(root)
 
 
+def test_names_of_uniform_formats_do_not_overlap() -> None:
+    specs = [f"block_sparse(4,4) int{bits}(group={group}) entropy" for bits in range(2, 8) for group in (32, 64)]
+    points = [FrontPoint(1000 + 40 * n, 2.0**-n, uniform=spec) for n, spec in enumerate(specs)]
+    svg = ElementTree.fromstring(charts.front(points, 1000, 340))
+    names = classed(svg, "text", "named")
+    assert {text(name) for name in names} <= {f"int{bits}(group={group})" for bits in range(2, 8) for group in (32, 64)}
+    assert len(names) > 3
+    places = [(float(str(name.get("x"))), float(str(name.get("y"))), len(text(name))) for name in names]
+    for (x, y, letters), (further, other, more) in combinations(places, 2):
+        assert abs(y - other) >= 13 or further >= x + 6.6 * letters - 0.1 or x >= further + 6.6 * more - 0.1
+    assert all(x >= 58 and x + 6.6 * letters <= 980.1 for x, _, letters in places)
+
+
 def test_a_long_front_is_thinned_but_for_what_matters() -> None:
     points = [FrontPoint(n, 1 / (n + 1), 0.5 if n == 1234 else None, n == 2345) for n in range(5000)]
     root = section(page(replace(full(), front=tuple(points))), "Size and error")
@@ -375,10 +388,11 @@ def test_numbers_use_a_minus_sign() -> None:
 def test_short_names_keep_both_ends(name: str, limit: int) -> None:
     short = shorten(name, limit)
     assert len(short) == min(len(name), limit)
-    head, dots, tail = short.partition("\N{HORIZONTAL ELLIPSIS}") if len(name) > limit else (name, "", "")
-    assert name.startswith(head[: limit // 3 - 1])
-    assert name.endswith(tail)
-    assert bool(dots) == (len(name) > limit)
+    tail = limit * 2 // 3
+    if len(name) > limit:
+        assert short == f"{name[: limit - tail - 1]}\N{HORIZONTAL ELLIPSIS}{name[-tail:]}"
+    else:
+        assert short == name
 
 
 SCALARS = st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.text(max_size=20)

@@ -156,7 +156,8 @@ def _pivots(report: Report) -> Markup:
     columns = [("layer", "name"), ("0 to 100 %", ""), *((head, "n") for head in heads), ("could not move", "note")]
     lead = (
         "Share of the magnitude that block pruning keeps, before and after channels were permuted, and what pruning "
-        "without blocks would keep."
+        "without blocks would keep. Layers that share an order follow the largest of them, which may cost the others. "
+        f"{counted(report.gathers, 'gather') if report.gathers else 'No gather'} at run time."
     )
     entries = [
         ("unpivoted", tag("circle", cx=11, cy=6, r=4, class_="hollow")),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 
 from tilewright.report import FrontPoint, Histogram, PivotReport
 from tilewright.report_html.figures import number, power_of_ten, share, size
@@ -19,8 +20,12 @@ Scale = Callable[[float], float]
 Tick = tuple[float, str]
 """A value on an axis, and its label."""
 
+_Box = tuple[float, float, float, float]  # left, top, right, bottom
+
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 20, 30, 46  # margins of the front
 _DOTS = 80  # points of a curve that are marked; more would hide it
+_TICK = 72  # pixels for a tick's label on the axis of sizes
+_LETTER, _LINE = 6.6, 14  # pixels of a letter, at most on average, and of a line of labels
 _DECADES_APART = 1.3  # errors that span more than this many decades are drawn on a logarithmic axis
 
 
@@ -164,7 +169,11 @@ def front(points: Sequence[FrontPoint], width: int, height: int) -> Markup:
     mixed = [point for point in points if not point.uniform]
     dotted = mixed if len(mixed) <= _DOTS else chosen
     shapes += [_dot(x(p.bytes), y(p.error), p, "predicted", p.error, 2.5) for p in dotted]
-    shapes += [_square(x(p.bytes), y(p.error), p) for p in points if p.uniform]
+    uniform = [point for point in points if point.uniform]
+    shapes += [_square(x(p.bytes), y(p.error), p) for p in uniform]
+    lines = [(x(p.bytes) - 2, 0.0, x(p.bytes) + 2, math.inf) for p in chosen[:1]]
+    lines += [(x(a.bytes), y(a.error) - 2, x(b.bytes), y(b.error) + 2) for a, b in pairwise(curve)]
+    shapes += _names([(x(p.bytes), y(p.error), p.uniform) for p in uniform], right, lines)
     shapes += [_dot(x(p.bytes), y(error), p, "measured", error, 4) for p, error in measured]
     shapes += [tag("circle", cx=x(p.bytes), cy=y(p.error), r=8, class_="chosen") for p in chosen]
     label = f"Error over size for {len(points)} choices of formats, {len(measured)} of them measured; figures below"
@@ -194,13 +203,46 @@ def _square(x: float, y: float, point: FrontPoint) -> Markup:
     return tag("rect", title, x=x - 4, y=y - 4, width=8, height=8, class_="uniform")
 
 
+def _names(squares: Sequence[tuple[float, float, str]], right: float, drawn: Sequence[_Box]) -> list[Markup]:
+    """Names beside squares (x, y, format), as far as there is room; what all formats have in common is left out.
+
+    Args:
+        right: the end of the room.
+        drawn: what else is there.
+    """
+    common = set.intersection(*(set(spec.split()) for _, _, spec in squares)) if len(squares) > 1 else set()
+    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y, _ in squares] + list(drawn)
+    shapes = []
+    for x, y, spec in sorted(squares):
+        name = " ".join(word for word in spec.split() if word not in common)
+        wide = _LETTER * len(name)
+        for start, base in (
+            (x + 9, y + 4),
+            (x + 9, y - 7),
+            (x - wide / 2, y - 14),
+            (x - 9 - wide, y + 4),
+            (x - wide, y - 7),
+        ):
+            box = (start, base - _LINE + 4, start + wide, base + 3)
+            inside = start >= _LEFT and box[2] <= right and box[1] >= _TOP - 8
+            if name and inside and not any(_overlap(box, other) for other in taken):
+                taken.append(box)
+                shapes.append(tag("text", name, x=start, y=base, class_="named"))
+                break
+    return shapes
+
+
+def _overlap(a: _Box, b: _Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
 def _sizes(values: Sequence[float], width: int) -> tuple[Scale, list[Tick]]:
     """Scale, and ticks with labels; no label twice, where sizes differ by less than labels tell."""
     low, high = min(values), max(values)
     margin = 0.04 * (high - low) or 0.5 * high or 1
     low, high = max(0, low - margin), high + margin
     scale = (width - _LEFT - _RIGHT) / (high - low)
-    by_label = {size(value): (value, size(value)) for value in ticks(low, high, width // 90)}
+    by_label = {size(value): (value, size(value)) for value in ticks(low, high, width // _TICK)}
     return lambda value: _LEFT + (value - low) * scale, list(by_label.values())
 
 

@@ -55,6 +55,7 @@ section {
 .legend svg, .swatch { width: 22px; height: 12px; margin-right: .4rem; vertical-align: -1px; }
 svg text { fill: var(--dim); font-size: 12px; font-variant-numeric: tabular-nums; }
 svg .strong { fill: var(--ink); font-weight: 600; }
+svg .named { font-size: 11px; }
 svg .before { fill: var(--before); } svg .after { fill: var(--accent); } svg .gap { fill: var(--card); }
 svg .tick { fill: var(--axis); } svg .hollow { fill: none; stroke: var(--ink); stroke-width: 1.5; }
 svg .grid {
