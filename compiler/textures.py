@@ -37,7 +37,8 @@ def export(model: ir.Model, folder: str | Path) -> list[Path]:
     ]
     if not found:
         raise UsageError(f"{folder}: there are no textures to write: the recipe stores no weight as ASTC")
-    place, written = Path(folder), []
+    place = Path(folder)
+    written: list[Path] = []
     try:
         place.mkdir(parents=True, exist_ok=True)
         for node, unpacking, codec in found:
