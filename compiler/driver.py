@@ -92,13 +92,14 @@ def compile(
 
 def _offload(graph: ir.Model, target: Target) -> Offload | None:
     """What an accelerator takes of a network; None for targets that run it all themselves."""
-    accelerator = target.device.facts.get("accelerator")
-    if accelerator is None:
+    name = target.device.facts.get("accelerator")
+    if name is None:
         return None
     from tilewright.frontend.quantized import offload
-    from tilewright.lower.ethosu import compile_network
+    from tilewright.lower.accelerators import accelerator
 
-    return offload(graph, lambda network: compile_network(network, str(accelerator)))
+    chosen = accelerator(str(name))
+    return offload(graph, chosen.compile, chosen.capabilities)
 
 
 def _operations(plan: Plan) -> dict[str, list[int]]:

@@ -1,7 +1,7 @@
 """The nna family: neural network accelerators. Quantized parts of a network run there, the rest on the host's cpu.
 
-``compiler/frontend/quantized`` finds the parts, ``compiler/lower/ethosu`` compiles them; what reaches this file are
-kernels for the cpu and finished command streams.
+``compiler/frontend/quantized`` finds the parts, ``compiler/lower/accelerators.py`` compiles them; what reaches this
+file are kernels for the cpu and finished command streams.
 """
 
 from __future__ import annotations
@@ -17,13 +17,17 @@ from tilewright.targets.base import Code, Device, Prepared, Target
 from tilewright.targets.cpu import Cpu, host_device
 from tilewright.targets.streams import is_stream, stream_code
 
+_KINDS = {"ethos": "ethosu", "vbd": "vbd"}  # of images, by how an accelerator's name starts
+
 
 class Nna(Target):
-    """Arm Ethos-U, with the building machine as its host."""
+    """Arm Ethos-U, or an NNA of variable bit depth, with the building machine as its host."""
 
     family: ClassVar[str] = "nna"
     backend: ClassVar[str] = "nna"
-    description: ClassVar[str] = "Arm Ethos-U command streams for quantized layers, cpu code for all others"
+    description: ClassVar[str] = (
+        "streams of Arm Ethos-U or of an NNA with variable bit depth for quantized layers, cpu code for all others"
+    )
 
     def __init__(self, device: Device, precision: str = "fp32") -> None:
         if precision != "fp32":
@@ -37,7 +41,7 @@ class Nna(Target):
 
     @property
     def accelerator(self) -> str:
-        """What Vela calls the device."""
+        """What Vela calls the device, or ``vbd-2048``."""
         return str(self.device.facts["accelerator"])
 
     @property
@@ -61,8 +65,8 @@ class Nna(Target):
         """
         streams = {name: function for name, function in kernels.items() if is_stream(function)}
         host = self._host.codegen({name: function for name, function in kernels.items() if name not in streams})
-        arch = self.accelerator.removeprefix("ethos-")
-        code, modules = stream_code(streams, arch, len(host.modules))
+        kind, _, arch = self.accelerator.partition("-")
+        code, modules = stream_code(streams, _KINDS[kind], arch, len(host.modules))
         return Code({**host.kernels, **code}, (*host.modules, *modules), host.scratch_bytes)
 
 

@@ -19,10 +19,13 @@ def is_stream(function: Any) -> bool:
     return bool(function.attrs) and PAYLOAD in function.attrs
 
 
-def stream_code(kernels: Mapping[str, Any], arch: str, first: int) -> tuple[dict[str, KernelCode], list[Module]]:
+def stream_code(
+    kernels: Mapping[str, Any], kind: str, arch: str, first: int
+) -> tuple[dict[str, KernelCode], list[Module]]:
     """Launches and modules of command streams.
 
     Args:
+        kind: of the images: ``ethosu`` or ``vbd``.
         arch: of the images, e.g. ``u55-128``.
         first: the number of the first module.
 
@@ -36,5 +39,5 @@ def stream_code(kernels: Mapping[str, Any], arch: str, first: int) -> tuple[dict
         call = KernelCall("stream", number, (operands[0], -1, *operands[1:]))
         code[name] = KernelCode((call,), (max(scratch, 1),))
         payload = bytes.fromhex(str(function.attrs[PAYLOAD]))
-        modules.append(Module(name, (Image("ethosu", arch, (), "", payload),)))
+        modules.append(Module(name, (Image(kind, arch, (), "", payload),)))
     return code, modules

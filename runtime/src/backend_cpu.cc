@@ -148,7 +148,7 @@ class CpuBackend : public Backend {
   // A module's command stream, if it is one. The simulator runs those of every accelerator.
   static const Image* stream_of(const Module& module) {
     const Image& image = module.images[0];
-    if (strcmp(image.kind, "ethosu") != 0) return nullptr;
+    if (strcmp(image.kind, "ethosu") != 0 && strcmp(image.kind, "vbd") != 0) return nullptr;
     open_nna();
     return &image;
   }

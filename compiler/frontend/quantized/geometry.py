@@ -5,17 +5,18 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from tilewright.frontend.quantized.values import Unfit
+from tilewright.integer.capabilities import Capabilities
 from tilewright.integer.windows import Window
 
-MOST_KERNEL, _MOST_STRIDE, _MOST_DILATION = 64, 3, 2
 
-
-def window_of(node: ir.Node, size: tuple[int, int], out: tuple[int, int, int], kernel: tuple[int, int]) -> Window:
+def window_of(
+    node: ir.Node, size: tuple[int, int], out: tuple[int, int, int], kernel: tuple[int, int], most: Capabilities
+) -> Window:
     """A node's geometry; padding at the end is what the outputs reach, whatever ``auto_pad`` and ``ceil_mode`` say."""
     strides = _pair(node, "strides")
     dilations = _pair(node, "dilations")
     reach = [(taps - 1) * dilation + 1 for taps, dilation in zip(kernel, dilations, strict=True)]
-    if max(reach) > MOST_KERNEL or max(strides) > _MOST_STRIDE or max(dilations) > _MOST_DILATION:
+    if max(reach) > most.kernel or max(strides) > most.stride or max(dilations) > most.dilation:
         raise Unfit(f"kernel {kernel} with strides {strides} and dilations {dilations} is too large")
     pads = tuple(int(pad) for pad in node.attributes["pads"].as_ints()) if "pads" in node.attributes else (0, 0, 0, 0)
     automatic = node.attributes["auto_pad"].as_string() if "auto_pad" in node.attributes else "NOTSET"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
@@ -9,51 +11,122 @@ from numpy.typing import NDArray
 from tilewright.frontend.quantized.geometry import integer, number, window_of
 from tilewright.frontend.quantized.moves import flattened
 from tilewright.frontend.quantized.result import Match, result_of
-from tilewright.frontend.quantized.values import Unfit, constant, integer_weight, integers_of, map_shape
+from tilewright.frontend.quantized.values import Unfit, constant, integer_weight, integers_of, map_shape, quantization
+from tilewright.integer.capabilities import Capabilities
+from tilewright.integer.depths import depth_of
+from tilewright.integer.elementwise import Affine
 from tilewright.integer.network import Convolution, Operation
 from tilewright.integer.rounding import Requantize, Rounding, limits
 from tilewright.integer.windows import Window
 
-_MOST_BIAS = 2**30  # of an accumulator of 32 bits
+LINEAR = ("Conv", "Gemm", "MatMul")
 
 
 def linear(
-    node: ir.Node, weights: NDArray[np.int64], scales: NDArray[np.float64], window: Window, depthwise: bool
+    node: ir.Node,
+    weights: NDArray[np.int64],
+    scales: NDArray[np.float64],
+    window: Window,
+    depthwise: bool,
+    capabilities: Capabilities,
 ) -> Match:
     source, x = integers_of(node.inputs[0])
-    result = result_of(node, may_stay_float=True)
-    given = constant(node.inputs[2]) if len(node.inputs) > 2 else np.zeros(len(weights))
-    if given is None or given.size not in (1, len(weights)):
-        raise Unfit("bias is computed or has another shape")
+    last, given = _bias(node, len(weights))
+    result = result_of(last, may_stay_float=True)
     real = np.broadcast_to(given.reshape(-1), len(weights)).astype(np.float64)
     # Channels whose weights are next to nothing beside their bias: in units that hold the bias they may round to zero.
-    grow = np.maximum(np.abs(real) / (x.scale * scales * _MOST_BIAS), 1)
+    most = 2.0 ** (capabilities.accumulator_bits - 2)
+    grow = np.maximum(np.abs(real) / (x.scale * scales * most), 1)
     weights = np.rint(weights / grow.reshape(-1, 1, 1, 1)).astype(np.int64)
     units = x.scale * scales * grow
     bias = np.rint(real / units)
     if result.quantized:
         try:
-            output = Requantize.of(
-                units / result.affine.scale, result.affine.zero, result.affine.dtype, clamp=result.clamp
-            )
+            output = result.affine.requantize(units / result.affine.scale, result.clamp)
         except ValueError as error:
             raise Unfit(f"scales do not fit: {error}") from None
     else:
-        low, high = limits("int32")
-        output = Requantize(np.array([1]), np.array([0]), Rounding.TFL, 0, low, high)
+        output, units = _accumulators(x, weights, bias, units, capabilities)
+    bits = depth_of(weights, capabilities.weight_depths)
 
     def build(from_: int, to: int) -> Operation:
-        return Convolution(
-            node.name or node.op_type, from_, to, weights, bias.astype(np.int64), window, output, depthwise
-        )
+        layer = node.name or node.op_type
+        return Convolution(layer, from_, to, weights, bias.astype(np.int64), window, output, depthwise, bits)
 
     scaled = None if result.quantized else units.astype(np.float32)
-    return Match(node, (source,), result.target, result.affine, build, scaled)
+    covers = frozenset({last} - {node})
+    return Match(node, (source,), result.target, result.affine, build, scaled, covers=covers)
 
 
-def conv(node: ir.Node) -> Match:
+def _bias(node: ir.Node, channels: int) -> tuple[ir.Node, NDArray[Any]]:
+    """A layer's bias, which may be a sum of its own behind a product of matrices, and the node that it ends in."""
+    given = constant(node.inputs[2]) if len(node.inputs) > 2 else np.zeros(channels)
+    if given is None or given.size not in (1, channels):
+        raise Unfit("bias is computed or has another shape")
+    uses = list(node.outputs[0].uses())
+    if node.op_type == "MatMul" and len(uses) == 1 and not node.outputs[0].is_graph_output():
+        user = uses[0].node
+        other = constant(user.inputs[1 - uses[0].idx]) if user.op_type == "Add" and user.domain == "" else None
+        if other is not None and other.size in (1, channels) and other.shape[-1:] in ((), (1,), (channels,)):
+            return user, other
+    return node, given
+
+
+def layer_of(value: ir.Value) -> ir.Node | None:
+    """The convolution or fully connected layer that makes a float value, by itself or with a bias behind it."""
+    node = value.producer()
+    if node is not None and node.op_type == "Add" and node.domain == "":
+        node = next((user.producer() for user in node.inputs if user is not None and user.producer() is not None), None)
+    if node is None or node.domain != "" or node.op_type not in LINEAR:
+        return None
+    return node if value is node.outputs[0] or value.producer() is _bias(node, _channels(node))[0] else None
+
+
+def _channels(node: ir.Node) -> int:
+    return map_shape(node.outputs[0])[2]
+
+
+def reach(node: ir.Node, capabilities: Capabilities) -> float:
+    """The greatest magnitude of a layer's float result that any input can make.
+
+    Raises:
+        Unfit: the layer has no integer form.
+    """
+    found = conv(node, capabilities) if node.op_type == "Conv" else gemm(node, capabilities)
+    layer, x = found.build(0, 1), quantization(found.sources[0])
+    assert isinstance(layer, Convolution)
+    if found.scales is None:
+        raise Unfit("result is quantized")
+    low, high = layer.output.low, layer.output.high
+    shifted = _most(x, layer.weights, layer.bias) * layer.output.factor / np.exp2(layer.output.shift)
+    return float((np.clip(shifted, low, high) * found.scales).max())
+
+
+def _most(x: Affine, weights: NDArray[np.int64], bias: NDArray[Any]) -> NDArray[np.float64]:
+    distance = max(x.limits[1] - x.zero, x.zero - x.limits[0])
+    most: NDArray[np.float64] = np.abs(weights).sum((1, 2, 3)) * distance + np.abs(bias)
+    return most
+
+
+def _accumulators(
+    x: Affine,
+    weights: NDArray[np.int64],
+    bias: NDArray[np.float64],
+    units: NDArray[np.float64],
+    capabilities: Capabilities,
+) -> tuple[Requantize, NDArray[np.float64]]:
+    """Sums as 32-bit results, and what one is worth: those of more bits lose as many as they have too much."""
+    low, high = limits("int32")
+    if capabilities.accumulator_bits == 32:
+        return Requantize(np.array([1]), np.array([0]), Rounding.TFL, 0, low, high), units
+    most = _most(x, weights, bias) + 1
+    lost = np.maximum(np.ceil(np.log2(most)).astype(np.int64) - 31, 0)
+    return Requantize.of(np.exp2(-lost.astype(np.float64)), 0, "int32"), units * np.exp2(lost)
+
+
+def conv(node: ir.Node, capabilities: Capabilities) -> Match:
     shape = map_shape(node.outputs[0])
-    weights, scales = integer_weight(node.inputs[1], 0)
+    weights, scales = integer_weight(node.inputs[1], 0, capabilities.weight_depths[-1])
     if weights.ndim != 4:
         raise Unfit("kernel is not two-dimensional")
     assert node.inputs[0] is not None
@@ -62,18 +135,18 @@ def conv(node: ir.Node) -> Match:
     depthwise = group > 1
     if depthwise and not (group == depth == len(weights)):
         raise Unfit(f"{group} groups are neither 1 nor as many as channels")
-    window = window_of(node, (height, width), shape, (weights.shape[2], weights.shape[3]))
-    return linear(node, weights.transpose(0, 2, 3, 1), scales, window, depthwise)
+    window = window_of(node, (height, width), shape, (weights.shape[2], weights.shape[3]), capabilities)
+    return linear(node, weights.transpose(0, 2, 3, 1), scales, window, depthwise, capabilities)
 
 
-def gemm(node: ir.Node) -> Match:
+def gemm(node: ir.Node, capabilities: Capabilities) -> Match:
     if node.op_type == "Gemm":
         plain = number(node, "alpha", 1.0) == number(node, "beta", 1.0) == 1.0
         if not plain or integer(node, "transA", 0):
             raise Unfit("product is scaled or transposed")
     rows = 0 if integer(node, "transB", 0) else 1
     map_shape(node.outputs[0])
-    weights, scales = integer_weight(node.inputs[1], rows)
+    weights, scales = integer_weight(node.inputs[1], rows, capabilities.weight_depths[-1])
     if weights.ndim != 2:
         raise Unfit("weight is no matrix")
     weights = weights if rows == 0 else weights.T
@@ -81,4 +154,4 @@ def gemm(node: ir.Node) -> Match:
     if order is not None:  # from channel, row, column to row, column, channel
         height, width, depth = order
         weights = weights.reshape(-1, depth, height, width).transpose(0, 2, 3, 1).reshape(len(weights), -1)
-    return linear(node, weights[:, None, None, :], scales, Window((1, 1)), False)
+    return linear(node, weights[:, None, None, :], scales, Window((1, 1)), False, capabilities)

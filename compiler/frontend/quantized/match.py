@@ -10,16 +10,19 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
+from tilewright.frontend.quantized.expression import ELEMENTWISE
 from tilewright.frontend.quantized.linear import conv, gemm
-from tilewright.frontend.quantized.moves import VIEWS, view
+from tilewright.frontend.quantized.moves import VIEWS, concat, resize, view
 from tilewright.frontend.quantized.pointwise import binary, function
 from tilewright.frontend.quantized.pooling import average_pool, max_pool
 from tilewright.frontend.quantized.result import Match
-from tilewright.frontend.quantized.values import Unfit
+from tilewright.frontend.quantized.values import Unfit, quantization
+from tilewright.integer.capabilities import Capabilities
+from tilewright.integer.network import Concat, Resize
 
 __all__ = ["Match", "match"]
 
-_READERS: dict[str, Callable[[ir.Node], Match]] = {
+_READERS: dict[str, Callable[[ir.Node, Capabilities], Match]] = {
     "Conv": conv,
     "Gemm": gemm,
     "MatMul": gemm,
@@ -27,19 +30,27 @@ _READERS: dict[str, Callable[[ir.Node], Match]] = {
     "MaxPool": max_pool,
     "AveragePool": average_pool,
     "GlobalAveragePool": average_pool,
+    **dict.fromkeys(ELEMENTWISE, function),
     **dict.fromkeys(("Add", "Sub", "Mul"), binary),
-    **dict.fromkeys(("Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "LeakyRelu", "Elu", "Gelu"), function),
-    **dict.fromkeys(("Softplus", "Mish", "Exp", "Relu", "Clip"), function),
+    "Concat": concat,
+    "Resize": resize,
 }
+_MOVES = {"Concat": Concat, "Resize": Resize}
 
 
-def match(node: ir.Node) -> Match:
+def match(node: ir.Node, capabilities: Capabilities) -> Match:
     """Reads a layer.
 
     Raises:
-        Unfit: it cannot be computed in integers.
+        Unfit: it cannot be computed in integers, or not by an accelerator of these capabilities.
     """
     reader = _READERS.get(node.op_type) if node.domain == "" else None
-    if reader is None:
+    if reader is None or _MOVES.get(node.op_type, capabilities.operations[0]) not in capabilities.operations:
         raise Unfit("operator has no integer form")
-    return reader(node)
+    found = reader(node, capabilities)
+    depths = [quantization(source).bits for source in found.sources]
+    depths += [found.affine.bits] if found.scales is None else []
+    wrong = sorted({bits for bits in depths if bits not in capabilities.depths})
+    if wrong:
+        raise Unfit(f"activations have {wrong[0]} bits, which the accelerator does not compute with")
+    return found

@@ -14,10 +14,12 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from tilewright.errors import UnsupportedError
 from tilewright.frontend.operators.nna import DOMAIN
+from tilewright.frontend.quantized.deepen import deepen
 from tilewright.frontend.quantized.match import Match, match
 from tilewright.frontend.quantized.parts import is_layer, number_parts, results
 from tilewright.frontend.quantized.standardise import standardise
-from tilewright.frontend.quantized.values import Unfit, integers_of, map_shape
+from tilewright.frontend.quantized.values import Unfit, map_shape, quantization
+from tilewright.integer.capabilities import Capabilities
 from tilewright.integer.elementwise import Affine
 from tilewright.integer.network import Map, Network, View
 
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
 OPERATOR = "Stream"
 """The operator of a compiled part. Inputs: its weights (uint8), then maps (1, height, width, channels); outputs: maps.
 Attributes: ``payload`` (uint8 tensor), ``scratch`` (bytes)."""
-
-_TYPES = {"uint8": ir.DataType.UINT8, "int8": ir.DataType.INT8, "int32": ir.DataType.INT32}
 
 
 class Compiled(Protocol):
@@ -72,19 +72,25 @@ class Offload:
         return {"parts": parts, "host": dict(self.host)}
 
 
-def offload(model: ir.Model, compile_part: Callable[[Network], Compiled]) -> Offload:
+def offload(
+    model: ir.Model, compile_part: Callable[[Network], Compiled], capabilities: Capabilities | None = None
+) -> Offload:
     """Compiles what can be computed in integers.
 
     Args:
         model: normalised, in the QDQ form; left unchanged.
+        capabilities: what the accelerator computes; None: what any does.
         compile_part: raises UnsupportedError for a part that it cannot take; that part stays where it was.
 
     Raises:
         ToolError: the part's compiler is missing or failed.
     """
     model = model.clone()
-    standardise(model.graph)
-    matches, host = _matches(model.graph)
+    most = capabilities or Capabilities()
+    standardise(model.graph, most)
+    if most.fused_tables:
+        deepen(model.graph, most)
+    matches, host = _matches(model.graph, most)
     parts = number_parts(model.graph, matches)
     compiled = []
     for number in sorted(set(parts.values())):
@@ -111,14 +117,18 @@ def offload(model: ir.Model, compile_part: Callable[[Network], Compiled]) -> Off
     return Offload(model, done, host)
 
 
-def _matches(graph: ir.Graph) -> tuple[dict[ir.Node, Match], dict[str, str]]:
+def _matches(graph: ir.Graph, capabilities: Capabilities) -> tuple[dict[ir.Node, Match], dict[str, str]]:
     """Layers in integers, and reasons for the others."""
     matches: dict[ir.Node, Match] = {}
     host: dict[str, str] = {}
     clamps: set[ir.Node] = set()
+    made: set[ir.Value] = set()
     for node in graph:
         try:
-            matches[node] = match(node)
+            found = match(node, capabilities)
+            if found.target not in made:  # else the layer before absorbs this clamp
+                matches[node] = found
+                made.add(found.target)
         except Unfit as unfit:
             if is_layer(node):
                 host[node.name or node.op_type] = f"its {unfit}"
@@ -133,6 +143,7 @@ def _matches(graph: ir.Graph) -> tuple[dict[ir.Node, Match], dict[str, str]]:
             clamps.add(value)
             source = value.inputs[0]
             value = source.producer() if source is not None else None
+        clamps |= found.covers
     for node in clamps:
         host.pop(node.name or node.op_type, None)
     return matches, host
@@ -161,7 +172,7 @@ class _Part:
         for found in self.matches:
             for source in found.sources:
                 if source not in index:
-                    add(source, _affine(source))
+                    add(source, quantization(source))
             add(found.target, found.affine)
             operations.append(found.build(*(index[source] for source in found.sources), index[found.target]))
         inputs, outputs = (tuple(index[value] for value in values) for values in (self.inputs, self.outputs))
@@ -195,16 +206,8 @@ class _Part:
             ir.convenience.replace_all_uses_with(value, found, replace_graph_outputs=True)
 
 
-def _affine(integers: ir.Value) -> Affine:
-    """The quantization of integers, by one of those that read them."""
-    for use in integers.uses():
-        if use.node.op_type == "DequantizeLinear":
-            return integers_of(use.node.outputs[0])[1]
-    raise AssertionError("integers that nobody dequantizes")
-
-
 def _to_map(graph: ir.Graph, value: ir.Value) -> ir.Value:
-    """A value (1, channels, height, width) or (1, features) as a map (1, height, width, channels)."""
+    """A value (1, channels, height, width), or with channels last, as a map (1, height, width, channels)."""
     shape = map_shape(value)
     if value.shape is not None and len(value.shape) == 4:
         return _add(graph, "Transpose", [value], (1, *shape), value.dtype, perm=[0, 2, 3, 1])
@@ -225,7 +228,8 @@ def _from_map(graph: ir.Graph, made: ir.Value, value: ir.Value, scales: NDArray[
     factor = ir.Value(name=name, const_value=ir.tensor(scales, name=name))
     factor.shape, factor.dtype = ir.Shape(scales.shape), ir.DataType.FLOAT
     graph.register_initializer(factor)
-    return _add(graph, "DequantizeLinear", [found, factor], shape, ir.DataType.FLOAT, axis=1)
+    axis = 2 if len(shape) == 3 else 1
+    return _add(graph, "DequantizeLinear", [found, factor], shape, ir.DataType.FLOAT, axis=axis)
 
 
 def _integers(graph: ir.Graph, name: str, values: tuple[int, ...]) -> ir.Value:

@@ -40,15 +40,22 @@ def number_parts(graph: ir.Graph, matches: Mapping[ir.Node, Match]) -> dict[ir.N
 def results(part: int, parts: Mapping[ir.Node, int], matches: Mapping[ir.Node, Match]) -> list[ir.Value]:
     """What a part makes that is read outside of it, in the order of its layers."""
     found = []
+    covered = {inner: parts[node] for node in parts for inner in matches[node].covers}
     for node, number in parts.items():
         target = matches[node].target
-        if number == part and (matches[node].scales is not None or _read_outside(target, part, parts, matches)):
+        if number != part:
+            continue
+        if matches[node].scales is not None or _read_outside(target, part, parts, matches, covered):
             found.append(target)
     return found
 
 
 def _read_outside(
-    integers: ir.Value, part: int, parts: Mapping[ir.Node, int], matches: Mapping[ir.Node, Match]
+    integers: ir.Value,
+    part: int,
+    parts: Mapping[ir.Node, int],
+    matches: Mapping[ir.Node, Match],
+    covered: Mapping[ir.Node, int],
 ) -> bool:
     if integers.is_graph_output():
         return True
@@ -57,7 +64,7 @@ def _read_outside(
             return True
         for reader in use.node.outputs[0].uses():
             inside = parts.get(reader.node) == part and integers in matches[reader.node].sources
-            if not inside:
+            if not inside and covered.get(reader.node) != part:
                 return True
     return False
 

@@ -2,68 +2,61 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx.reference import ReferenceEvaluator
 
-from tilewright.frontend.quantized.result import Build, Match, result_of
+from tilewright.frontend.quantized.expression import expression
+from tilewright.frontend.quantized.result import Build, Match, Result, result_of
 from tilewright.frontend.quantized.values import Unfit, constant, integers_of, map_shape
+from tilewright.integer.capabilities import Capabilities
 from tilewright.integer.network import Binary, Lookup
-from tilewright.integer.rounding import limits
+from tilewright.integer.tables import knots
 
 
-def binary(node: ir.Node) -> Match:
-    first, second = (integers_of(value)[0] for value in node.inputs)
+def binary(node: ir.Node, capabilities: Capabilities) -> Match:
+    """A sum, difference or product of two maps; one that is a function of one map alone is a table."""
+    if any(constant(value) is not None for value in node.inputs):
+        return function(node, capabilities)
+    try:
+        (first, a), (second, b) = (integers_of(value) for value in node.inputs)
+    except Unfit:
+        return function(node, capabilities)
     result = result_of(node)
-    shapes = {map_shape(value) for value in (*node.inputs, node.outputs[0]) if value is not None}
-    if len(shapes) != 1:
+    shapes = [map_shape(value) for value in (*node.inputs, node.outputs[0]) if value is not None]
+    ranks = {len(value.shape or ()) for value in (*node.inputs, node.outputs[0]) if value is not None}
+    if len(set(shapes)) != 1 and (not capabilities.mixed or len(ranks) != 1):
         raise Unfit("operands broadcast")
     if result.clamp is not None:
         raise Unfit("result is clamped")
-    types = {
-        affine_.dtype for affine_ in (integers_of(node.inputs[0])[1], integers_of(node.inputs[1])[1], result.affine)
-    }
-    if len(types) != 1:
+    if len({a.dtype, b.dtype, result.affine.dtype}) != 1 and not capabilities.mixed:
         raise Unfit("operands and result have different types")
     kind = node.op_type.upper()
     build: Build = lambda a, b, to: Binary(node.name or node.op_type, kind, a, b, to)  # noqa: E731
     return Match(node, (first, second), result.target, result.affine, build)
 
 
-def function(node: ir.Node) -> Match:
-    """A function of single elements: its table comes from ONNX's own definition of it."""
-    source, before = integers_of(node.inputs[0])
+def function(node: ir.Node, capabilities: Capabilities) -> Match:
+    """A function of single elements, of one operator or several: its table comes from ONNX's own definition of them."""
+    found = expression(node)
+    source, before = integers_of(found.leaf)
     result = result_of(node)
-    others = [constant(value) for value in node.inputs[1:]]
-    if any(value is not None and array is None for value, array in zip(node.inputs[1:], others, strict=True)):
-        raise Unfit("parameters are computed")
-    if any(array is not None and array.size != 1 for array in others):
-        raise Unfit("parameters differ by channel")
-    least, most = limits(before.dtype)
-    x = ((np.arange(least, most + 1) - before.zero) * np.float32(before.scale)).astype(np.float32)
-    (y,) = _evaluate(node, x, others)
-    low, high = result.clamp if result.clamp is not None else limits(result.affine.dtype)
-    if before.dtype != result.affine.dtype:
+    if before.dtype != result.affine.dtype and not capabilities.mixed:
         raise Unfit("operand and result have different types")
-    table = np.clip(np.rint(y / np.float32(result.affine.scale)) + result.affine.zero, low, high)
-    values = table.astype(result.affine.dtype)
-    build: Build = lambda from_, to: Lookup(node.name or node.op_type, from_, to, values)  # noqa: E731
+    if before.bits > capabilities.table_depth:
+        raise Unfit(f"operand has {before.bits} bits, more than a table takes")
+    low, high = before.limits
+    places = np.arange(low, high + 1) if before.bits <= 8 else knots(before.bits) + low
+    x = ((places - before.zero) * np.float32(before.scale)).astype(np.float32)
+    table = integers(found(x), result).astype(result.affine.dtype)
+    build: Build = lambda from_, to: Lookup(node.name or node.op_type, from_, to, table)  # noqa: E731
     map_shape(node.outputs[0])
-    return Match(node, (source,), result.target, result.affine, build)
+    return Match(node, (source,), result.target, result.affine, build, covers=found.inner)
 
 
-def _evaluate(node: ir.Node, x: NDArray[np.float32], others: list[NDArray[Any] | None]) -> list[NDArray[np.float32]]:
-    proto = ir.serde.serialize_node(node)
-    opset = max(node.graph.opset_imports.get("", 1), 1) if isinstance(node.graph, ir.Graph) else 17
-    feeds = {proto.input[0]: x}
-    feeds |= {name: array for name, array in zip(proto.input[1:], others, strict=True) if name and array is not None}
-    kinds = {name: onnx.helper.np_dtype_to_tensor_dtype(array.dtype) for name, array in feeds.items()}
-    inputs = [onnx.helper.make_tensor_value_info(name, kind, None) for name, kind in kinds.items()]
-    output = onnx.helper.make_tensor_value_info(proto.output[0], onnx.TensorProto.FLOAT, None)
-    graph = onnx.helper.make_graph([proto], "function", inputs, [output])
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
-    return [np.asarray(found) for found in ReferenceEvaluator(model).run(None, feeds)]
+def integers(y: NDArray[np.float32], result: Result) -> NDArray[np.int64]:
+    """Real numbers as integers of a result; what is no number becomes zero."""
+    low, high = result.clamp if result.clamp is not None else result.affine.limits
+    steps = np.rint(np.nan_to_num(y.astype(np.float64)) / result.affine.scale)
+    whole: NDArray[np.int64] = np.clip(steps + result.affine.zero, low, high).astype(np.int64)
+    return whole

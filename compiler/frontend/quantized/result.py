@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from tilewright.frontend.quantized.values import Unfit, affine, constant
 from tilewright.integer.elementwise import Affine
 from tilewright.integer.network import Operation
-from tilewright.integer.rounding import limits
 
 Build = Callable[..., Operation]
 """From the indices of the source maps and of the target map to an operation."""
@@ -29,6 +28,7 @@ class Match:
         affine: of the target.
         scales: None, or what accumulators are multiplied with, for each channel: the target is float.
         needs: layers that have to be in the same part: a view whose elements they take in another order.
+        covers: other nodes that the operation computes, and that nobody else needs.
     """
 
     node: ir.Node
@@ -38,6 +38,7 @@ class Match:
     build: Build
     scales: NDArray[np.float32] | None = None
     needs: tuple[ir.Node, ...] = field(default=())
+    covers: frozenset[ir.Node] = field(default=frozenset())
 
     @property
     def layer(self) -> str:
@@ -96,14 +97,12 @@ def bounds(node: ir.Node) -> tuple[float, float]:
 
 
 def _integers(low: float, high: float, target: Affine) -> tuple[int, int] | None:
-    if np.isinf(low) and np.isinf(high):
-        return None
-    least, most = limits(target.dtype)
+    least, most = target.limits
     ends = [
         int(np.clip(np.rint(bound / target.scale) + target.zero, least, most)) if np.isfinite(bound) else edge
         for bound, edge in ((low, least), (high, most))
     ]
-    return ends[0], ends[1]
+    return None if ends == [least, most] else (ends[0], ends[1])
 
 
 def skip(node: ir.Node | None, *kinds: str) -> ir.Node | None:

@@ -12,7 +12,18 @@ from tilewright.integer.elementwise import Affine
 from tilewright.integer.rounding import Int
 from tilewright.passes.encode import Unpacking, is_unpack
 
-_TYPES = {ir.DataType.UINT8: "uint8", ir.DataType.INT8: "int8"}
+_TYPES = {
+    ir.DataType.UINT8: "uint8",
+    ir.DataType.INT8: "int8",
+    ir.DataType.UINT16: "uint16",
+    ir.DataType.INT16: "int16",
+}
+
+DEPTH = "tilewright.depth"
+"""Where a value's ``meta`` has the depth of its integers, if that is less than its type's."""
+
+_PLAIN_BITS = 8  # of weights whose integers are not known
+_TOLERANCE = 2.0**-12  # of a weight divided by its scale
 
 
 class Unfit(Exception):
@@ -29,8 +40,9 @@ def affine(node: ir.Node, integers: ir.Value) -> Affine:
     dtype = _TYPES.get(integers.dtype) if integers.dtype is not None else None
     scale, zero = constant(node.inputs[1]), constant(node.inputs[2] if len(node.inputs) > 2 else None)
     if dtype is None or scale is None or scale.size != 1 or (zero is not None and zero.size != 1):
-        raise Unfit("activations are not of 8 bits with one constant scale")
-    return Affine(float(np.float32(scale.item())), 0 if zero is None else int(zero.item()), dtype)
+        raise Unfit("activations are not integers of 8 or 16 bits with one constant scale")
+    bits = integers.meta.get(DEPTH, 0)
+    return Affine(float(np.float32(scale.item())), 0 if zero is None else int(zero.item()), dtype, bits)
 
 
 def integers_of(value: ir.Value | None) -> tuple[ir.Value, Affine]:
@@ -41,21 +53,31 @@ def integers_of(value: ir.Value | None) -> tuple[ir.Value, Affine]:
     return node.inputs[0], affine(node, node.inputs[0])
 
 
+def quantization(integers: ir.Value) -> Affine:
+    """The quantization of integers, by one of those that read them."""
+    for use in integers.uses():
+        if use.node.op_type == "DequantizeLinear":
+            return integers_of(use.node.outputs[0])[1]
+    raise AssertionError("integers that nobody dequantizes")
+
+
 def map_shape(value: ir.Value) -> tuple[int, int, int]:
-    """(height, width, channels) of a value (1, channels, height, width) or (1, features)."""
+    """(height, width, channels) of a value (1, channels, height, width), (1, rows, features) or (1, features)."""
     shape = tuple(int(dim) for dim in value.shape.numpy()) if value.shape is not None else ()
     if len(shape) == 4 and shape[0] == 1:
         return shape[2], shape[3], shape[1]
+    if len(shape) == 3 and shape[0] == 1:
+        return 1, shape[1], shape[2]
     if len(shape) == 2 and shape[0] == 1:
         return 1, 1, shape[1]
-    raise Unfit(f"shape {shape} is not (1, channels, height, width) or (1, features)")
+    raise Unfit(f"shape {shape} is not (1, channels, height, width), (1, rows, features) or (1, features)")
 
 
-def integer_weight(value: ir.Value | None, axis: int) -> tuple[Int, NDArray[np.float64]]:
-    """A weight as integers of at most 8 bits, and their scale for each slice along ``axis``.
+def integer_weight(value: ir.Value | None, axis: int, bits: int) -> tuple[Int, NDArray[np.float64]]:
+    """A weight as signed integers of at most ``bits`` bits, and their scale for each slice along ``axis``.
 
-    The integers are those that are stored, where the weight is stored with such scales. Other weights (float, grouped,
-    codebooks) are rounded to 8 bits.
+    The integers are those that are stored, where the weight is stored with such scales or exponents. Other weights
+    (float, grouped, codebooks) are rounded to 8 bits.
     """
     if value is None:
         raise Unfit("weight is missing")
@@ -67,10 +89,12 @@ def integer_weight(value: ir.Value | None, axis: int) -> tuple[Int, NDArray[np.f
         each[each == 0] = 1.0
         exact = dense / each.reshape(broadcast)
         rounded = np.rint(exact)
-        if np.abs(rounded).max(initial=0) <= 128 and np.allclose(exact, rounded, rtol=0, atol=2**-12):
+        half = 1 << bits - 1
+        held = -half <= rounded.min(initial=0) and rounded.max(initial=0) < half
+        if held and np.allclose(exact, rounded, rtol=float(np.finfo(np.float32).eps), atol=_TOLERANCE):
             return rounded.astype(np.int64), each
     most = np.abs(dense).max(axis=tuple(place for place in range(dense.ndim) if place != axis))
-    each = np.where(most > 0, most.astype(np.float64) / 127, 1.0)
+    each = np.where(most > 0, most.astype(np.float64) / ((1 << _PLAIN_BITS - 1) - 1), 1.0)
     return np.rint(dense / each.reshape(broadcast)).astype(np.int64), each
 
 
@@ -81,7 +105,10 @@ def _dense(value: ir.Value) -> tuple[NDArray[np.float32], NDArray[Any] | None]:
         return array.astype(np.float32), None
     if node is not None and is_unpack(node):
         unpacking = Unpacking.of(node)
-        return unpacking.decode(node), unpacking.arrays(node).get("scales")
+        arrays = unpacking.arrays(node)
+        exponents = arrays.get("exponents")
+        scales = arrays.get("scales") if exponents is None else np.exp2(exponents.astype(np.float64))
+        return unpacking.decode(node), scales
     if node is not None and node.op_type == "DequantizeLinear" and node.domain == "":
         stored, scale = constant(node.inputs[0]), constant(node.inputs[1])
         zero = constant(node.inputs[2] if len(node.inputs) > 2 else None)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from tilewright.integer.capabilities import Capabilities
 from tilewright.lower.ethosu.stream import LayerCode, Stream, compile_network
 
-__all__ = ["LayerCode", "Stream", "compile_network"]
+__all__ = ["CAPABILITIES", "LayerCode", "Stream", "compile_network"]
+
+CAPABILITIES = Capabilities()
+"""What we compile for it: 8-bit activations, weights of up to 9 bits."""
