@@ -44,7 +44,8 @@ models: $(VENV)/models.stamp
 	@$(BIN)/python -m benchmarks.real_models
 
 compression: $(VENV)/rivals.stamp
-	@$(BIN)/python -m benchmarks.compression
+	@mkdir -p build
+	@$(BIN)/python -m benchmarks.compression --json build/compression.json
 
 nna: $(VENV)/test.stamp
 	@$(BIN)/python -m benchmarks.nna
