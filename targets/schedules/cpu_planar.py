@@ -248,6 +248,7 @@ class _Emitter:
         self, rows: int, length: int, pixel: Callable[[Any, Any], Any], place: Callable[[Any, Any], tuple[Any, Any]]
     ) -> list[Any]:
         """Vectors along ``length`` for each row; the last overlaps the one before, or is short if it is the only one.
+        Where half a vector or less is left of rows, one vector holds what is left of several.
 
         Args:
             pixel: of the staged activations that a place in the row meets.
@@ -262,9 +263,14 @@ class _Emitter:
             y, x = tirx.floordiv(t, full), tirx.floormod(t, full) * b.lanes
             return self._tile(pixel(y, x), place(y, x), b.lanes, block_row, outputs)
 
-        def last(y: Any, block_row: Any, outputs: int) -> Any:
-            x = i64(max(0, length - b.lanes))
-            return self._tile(pixel(y, x), place(y, x), min(length, b.lanes), block_row, outputs)
+        stacked = b.lanes
+        while rest and 2 * rest <= stacked and rows * stacked >= 2 * b.lanes:
+            stacked //= 2  # pixels of a row in its vector
+
+        def last(t: Any, block_row: Any, outputs: int) -> Any:
+            step, x = b.lanes // stacked, i64(max(0, length - stacked))
+            y = t if step == 1 else tirx.min(t * step, i64(rows - step))
+            return self._tile(pixel(y, x), place(y, x), min(length, stacked), block_row, outputs, step)
 
         # A block row's planes, read and written, are few enough pages for the translation buffer; all planes are not.
         planes = self.layer.window is not None
@@ -272,27 +278,33 @@ class _Emitter:
         def nest(count: int, body: Any) -> list[Any]:
             return panel_nest(count, b.outputs, b.bh, nbytes, work, self.core, body, panels_outside=planes)
 
-        return (nest(rows * full, tile) if full else []) + (nest(rows, last) if rest else [])
+        return (nest(rows * full, tile) if full else []) + (nest(-(-rows * stacked // b.lanes), last) if rest else [])
 
-    def _tile(self, pixel: Any, place: tuple[Any, Any], rows: int, block_row: Any, outputs: int) -> Any:
-        """One vector of rows by one block row."""
+    def _tile(
+        self, pixel: Any, place: tuple[Any, Any], rows: int, block_row: Any, outputs: int, stacked: int = 1
+    ) -> Any:
+        """One vector of rows by one block row; of an image it may be ``stacked`` pieces below each other."""
         layer, b = self.layer, self.layer.blocks
         acc = RegisterTile.make(b.bh, 1, b.lanes, "acc", layer.out_dtype)
         span = b.unit * max(1, 4 // b.unit)
         full, rest = divmod(b.used, span)
         statements: list[Any] = acc.fill(0)
         if full:
-            statements.append(loop(full, lambda t: self._span(acc, pixel, block_row, t * span, span), name="blocks"))
+            statements.append(
+                loop(full, lambda t: self._span(acc, pixel, stacked, block_row, t * span, span), name="blocks")
+            )
         if rest:
-            statements.append(self._span(acc, pixel, block_row, i64(full * span), rest))
+            statements.append(self._span(acc, pixel, stacked, block_row, i64(full * span), rest))
         y, x = place
         if layer.window is not None:
-            narrow = replace(acc, rows=outputs)
+            for piece in range(stacked):
 
-            def plane(row: Any) -> list[Any]:
-                return [i64(0), block_row * b.bh + row, y]
+                def plane(row: Any, piece: int = piece) -> list[Any]:
+                    return [i64(0), block_row * b.bh + row, y + piece]
 
-            return sequence([*statements, *store_tile(self.fused, narrow, x, rows, plane)])
+                part = self._piece(statements, replace(acc, rows=outputs), piece, stacked)
+                statements += store_tile(self.fused, part, x, rows, plane)
+            return sequence(statements)
 
         def bind(value: Any) -> Any:
             var = tirx.Var("v", f"{layer.out_dtype}x{b.lanes}")
@@ -313,12 +325,24 @@ class _Emitter:
 
         return sequence([*statements, *store_tile(self.fused, out, block_row * b.bh, outputs, position)])
 
-    def _span(self, acc: RegisterTile, pixel: Any, block_row: Any, first: Any, count: int) -> Any:
-        return sequence(
-            [statement for offset in range(count) for statement in self._block(acc, pixel, block_row, first, offset)]
-        )
+    @staticmethod
+    def _piece(statements: list[Any], acc: RegisterTile, piece: int, stacked: int) -> RegisterTile:
+        """One of the pieces that lie side by side in each vector."""
+        if stacked == 1:
+            return acc
+        lanes = acc.lanes // stacked
+        part = RegisterTile.make(acc.rows, 1, lanes, "part", str(acc.buffer.dtype))
+        statements.append(tirx.AllocBuffer(part.buffer))
+        for row in range(acc.rows):
+            value = tirx.Shuffle([acc.load(row, 0)], list(range(piece * lanes, (piece + 1) * lanes)))
+            statements.append(part.combine(row, 0, lambda _, value=value: value))  # type: ignore[misc]
+        return part
 
-    def _block(self, acc: RegisterTile, pixel: Any, block_row: Any, first: Any, offset: int) -> list[Any]:
+    def _span(self, acc: RegisterTile, pixel: Any, stacked: int, block_row: Any, first: Any, count: int) -> Any:
+        blocks = (self._block(acc, pixel, stacked, block_row, first, offset) for offset in range(count))
+        return sequence([statement for block in blocks for statement in block])
+
+    def _block(self, acc: RegisterTile, pixel: Any, stacked: int, block_row: Any, first: Any, offset: int) -> list[Any]:
         layer, b = self.layer, self.layer.blocks
         start = tirx.Var("start", "int64")
         column = tirx.BufferLoad(self.index, [block_row, first + offset]).astype("int64")
@@ -334,7 +358,7 @@ class _Emitter:
             for c in range(b.width):
                 x = tirx.Var("x", f"{'int32' if layer.integer else 'float32'}x{b.lanes}")
                 at = start + (step * b.width + c) * layer.plane
-                loaded = tirx.BufferLoad(self.data, [*leading, ramp(at, b.lanes * b.word)])
+                loaded = self._activations([*leading, at], stacked)
                 statements.append(
                     tirx.Bind(x, tirx.reinterpret(f"int32x{b.lanes}", loaded) if layer.integer else loaded)
                 )
@@ -349,6 +373,14 @@ class _Emitter:
 
                     statements.append(acc.combine(row, 0, add))
         return statements
+
+    def _activations(self, at: list[Any], stacked: int) -> Any:
+        """A vector of activations; its pieces are rows of an image."""
+        *leading, first = at
+        count = self.layer.blocks.lanes * self.layer.blocks.word // stacked
+        pitch = 0 if self.layer.window is None else self.layer.window.width * self.layer.blocks.word
+        pieces = [tirx.BufferLoad(self.data, [*leading, ramp(first + i * pitch, count)]) for i in range(stacked)]
+        return pieces[0] if stacked == 1 else tirx.Shuffle(pieces, list(range(stacked * count)))
 
     def _weights(self, statements: list[Any], block_row: Any, unit: Any, inside: int, step: int) -> Any:
         """What gives a word of one of a block's vectors: from memory, or from where the decoded vector was put."""

@@ -105,7 +105,7 @@ def test_convolutions(level: int, activations: int) -> None:
     @settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
     @given(
         st.sampled_from([16, 32]),
-        st.sampled_from([(1, 20), (17, 19), (14, 14), (9, 33)]),
+        st.sampled_from([(1, 20), (17, 19), (14, 14), (9, 33), (5, 24), (6, 36)]),
         st.integers(1, 40),
         st.sampled_from([(1, 0), (3, 1), (3, 0)]),
         st.sampled_from(BLOCKS),
