@@ -37,6 +37,8 @@ def test_bars() -> None:
     good, bad = Kept("good", (4, 4), 0.2, 0.35, 0.4), Kept("bad", (4, 4), 0.2, 0.19, 0.4)
     assert [bar.holds for bar in bars([good], [good])] == [True, True]
     assert [bar.holds for bar in bars([good, bad], [bad])] == [False, False]
+    shared = [Kept("net", (4, 4), 0.2, 0.3, 0.4, inside) for inside in (0.25, 0.15)]
+    assert [bar.holds for bar in bars([], [], shared)] == [True, True, False]
 
 
 @pytest.mark.parametrize("blocks", BLOCKS)
