@@ -4,9 +4,9 @@
 
 Each matrix of MiniLM and EfficientNet-Lite0 is pruned to 10 % in 4x4 and in 8x1 blocks: in its own order, after a free
 search of both orders, and element by element. "In the network" is what the pass reaches, where layers share orders and
-some are fixed from outside. Bars: pivoted is never below unpivoted, nor is a network as a whole; at least halfway to unstructured where a structure
-was planted; the 64x128 test of Pool and Yu (2021) keeps 2920 of 4083; FC6 of AlexNet (4096x9216) takes under 60 s.
-Exit code 1 where a bar is missed.
+some are fixed from outside. Bars: pivoted is never below unpivoted, nor is a network as a whole; at least halfway to
+unstructured where a structure was planted; the 64x128 test of Pool and Yu (2021) keeps 2920 of 4083; FC6 of AlexNet
+(4096x9216) takes under 60 s. Exit code 1 where a bar is missed.
 """
 
 from __future__ import annotations
