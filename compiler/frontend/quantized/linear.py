@@ -59,16 +59,17 @@ def linear(
 
 
 def _bias(node: ir.Node, channels: int) -> tuple[ir.Node, NDArray[Any]]:
-    """A layer's bias, which may be a sum of its own behind a product of matrices, and the node that it ends in."""
+    """A layer's bias, to which a sum behind it may add, and the node that it ends in."""
     given = constant(node.inputs[2]) if len(node.inputs) > 2 else np.zeros(channels)
     if given is None or given.size not in (1, channels):
         raise Unfit("bias is computed or has another shape")
     uses = list(node.outputs[0].uses())
-    if node.op_type == "MatMul" and len(uses) == 1 and not node.outputs[0].is_graph_output():
+    if len(uses) == 1 and not node.outputs[0].is_graph_output():
         user = uses[0].node
         other = constant(user.inputs[1 - uses[0].idx]) if user.op_type == "Add" and user.domain == "" else None
-        if other is not None and other.size in (1, channels) and other.shape[-1:] in ((), (1,), (channels,)):
-            return user, other
+        ends = (channels, 1, 1) if node.op_type == "Conv" else (channels,)
+        if other is not None and (other.size == 1 or (other.size == channels and other.shape[-len(ends) :] == ends)):
+            return user, given + other.reshape(-1)
     return node, given
 
 

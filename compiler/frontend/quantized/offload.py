@@ -15,6 +15,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from tilewright.errors import UnsupportedError
 from tilewright.frontend.operators.nna import DOMAIN
 from tilewright.frontend.quantized.deepen import deepen
+from tilewright.frontend.quantized.hoist import hoist
 from tilewright.frontend.quantized.match import Match, match
 from tilewright.frontend.quantized.parts import is_layer, number_parts, results
 from tilewright.frontend.quantized.standardise import standardise
@@ -88,6 +89,7 @@ def offload(
     model = model.clone()
     most = capabilities or Capabilities()
     standardise(model.graph, most)
+    hoist(model.graph)
     if most.fused_tables:
         deepen(model.graph, most)
     matches, host = _matches(model.graph, most)
