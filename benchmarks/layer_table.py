@@ -29,7 +29,7 @@ from rich.table import Table
 from benchmarks.layers import Form, Layer, bound, build, errors, session
 from benchmarks.rivals.base import RivalError
 from benchmarks.rivals.runtimes import RUNTIMES
-from benchmarks.timing import FromC, Loop, Times, has_compiler, interleave, repeated
+from benchmarks.timing import FromC, Loop, ReadOnly, Times, has_compiler, interleave, repeated
 from tilewright.errors import TilewrightError
 from tilewright.numeric import relative_l2
 from tilewright.runtime import Session
@@ -47,6 +47,8 @@ class Row:
         python_cpu: the same of CPU time through ``Session.run``.
         error: relative L2 from the float model with the same zeros.
         exactness: relative L2 from onnxruntime's result of the compressed model; None for rivals.
+        reading: CPU time of only reading as many bytes as the weights take, by onnxruntime's: the floor of a layer that
+            reads its weights once.
         weight_bytes, file_bytes: of the artifact.
     """
 
@@ -60,6 +62,7 @@ class Row:
     python_us: float | None = None
     python_cpu: float | None = None
     exactness: float | None = None
+    reading: float | None = None
     weight_bytes: int | None = None
     file_bytes: int | None = None
     kernels: tuple[str, ...] = ()
@@ -99,6 +102,7 @@ def measure(
                 in_c = FromC(built.path, x, int(np.prod(layer.y)))
                 stack.callback(in_c.close)
                 contestants[f"{form.name} C"] = in_c
+                contestants[f"{form.name} reading"] = ReadOnly(built.weight_bytes)
             found[form.name] = {
                 "error": error,
                 "exactness": exactness,
@@ -127,6 +131,8 @@ def _row(layer: Layer, form: str, facts: Mapping[str, Any], times: Mapping[str, 
     mine = times.get(f"{form} C") or python or times[form]
     wall, cpu = mine.over(times[BASE])
     row = Row(layer.name, layer.x[0], form, mine.median_us, wall, cpu, **facts)
+    if f"{form} reading" in times:
+        row = dataclasses.replace(row, reading=times[f"{form} reading"].over(times[BASE])[1])
     if python is None:
         return row
     return dataclasses.replace(row, python_us=python.median_us, python_cpu=python.over(times[BASE])[1])
@@ -139,6 +145,7 @@ def table(rows: Sequence[Row]) -> Table:
         "us",
         "cpu ratio",
         "wall",
+        "reading",
         "bar",
         "",
         "Python us",
@@ -158,6 +165,7 @@ def table(rows: Sequence[Row]) -> Table:
             f"{row.us:.1f}",
             f"{row.cpu:.3f}",
             f"{row.wall:.3f}",
+            _text(row.reading, ".3f"),
             _text(row.bar, "g"),
             verdict,
             _text(row.python_us, ".1f"),

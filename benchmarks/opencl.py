@@ -5,7 +5,7 @@
 
 Everything runs in one process in turns, on all threads that the device has (with PoCL: the cores of this machine, or
 POCL_MAX_PTHREAD_COUNT). Times are of a whole call with its copies of activations, except that CLBlast is spared the
-copies. Ratios are medians over the rounds of CPU time by that of our dense fp32 in the same round, since both keep all
+copies; "reading" only reads the dense weights, with a thread a core, so that nothing dense is faster. Ratios are medians over the rounds of CPU time by that of our dense fp32 in the same round, since both keep all
 threads busy and CPU time hardly feels other work on the machine; wall time is shown too. With PoCL the figures say
 how good the code is for a CPU; they say nothing of a GPU. Exit code 1 where a bar is missed.
 """
@@ -15,8 +15,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,11 +31,12 @@ from benchmarks.layer_table import console, machine
 from benchmarks.layers import Form, build, errors
 from benchmarks.rivals.base import RivalError
 from benchmarks.rivals.runtimes.clblast import RUNTIMES
-from benchmarks.timing import Loop, interleave, repeated
+from benchmarks.timing import Loop, ReadOnly, interleave, repeated
 from tilewright.numeric import relative_l2
 from tilewright.runtime import Session
 
 RIVAL = "clblast"
+READING = "reading"
 DENSE = "fp32"
 FORMS = (
     Form(DENSE),
@@ -82,6 +85,8 @@ def measure(name: str, batch: int, forms: Sequence[Form], target: str, rounds: i
             session = stack.enter_context(Session(made.path))
             facts[form.name] = errors(shape, made, session.run({"x": x})["y"])[1], made.kernels
             loops[form.name] = repeated(lambda session=session: session.run({"x": x}))  # type: ignore[misc]
+        facts[READING] = 0.0, ()
+        loops[READING] = _reading(4 * shape.matrix().size, stack)
         try:
             rival = RUNTIMES[RIVAL](shape)
             wanted = x @ rival.matrix.T + shape.bias()
@@ -95,6 +100,14 @@ def measure(name: str, batch: int, forms: Sequence[Form], target: str, rounds: i
         Row(name, batch, form, times[form].median_us, *times[form].over(times[DENSE]), *found, bars.get(form))
         for form, found in facts.items()
     ]
+
+
+def _reading(nbytes: int, stack: ExitStack) -> Loop:
+    """A contestant that reads memory with all cores."""
+    cores = len(os.sched_getaffinity(0))
+    parts = [ReadOnly(nbytes // cores) for _ in range(cores)]
+    pool = stack.enter_context(ThreadPoolExecutor(cores))
+    return repeated(lambda: list(pool.map(lambda part: part(1), parts)))
 
 
 def table(rows: Sequence[Row]) -> Table:
