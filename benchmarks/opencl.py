@@ -5,9 +5,10 @@
 
 Everything runs in one process in turns, on all threads that the device has (with PoCL: the cores of this machine, or
 POCL_MAX_PTHREAD_COUNT). Times are of a whole call with its copies of activations, except that CLBlast is spared the
-copies; "reading" only reads the dense weights, with a thread a core, so that nothing dense is faster. Ratios are medians over the rounds of CPU time by that of our dense fp32 in the same round, since both keep all
-threads busy and CPU time hardly feels other work on the machine; wall time is shown too. With PoCL the figures say
-how good the code is for a CPU; they say nothing of a GPU. Exit code 1 where a bar is missed.
+copies; "reading" only reads the dense weights, with a thread a core, so that nothing dense is faster. Ratios are
+medians over the rounds of CPU time by that of our dense fp32 in the same round, since both keep all threads busy and
+CPU time hardly feels other work on the machine; wall time is shown too. With PoCL the figures say how good the code is
+for a CPU; they say nothing of a GPU. Exit code 1 where a bar is missed.
 """
 
 from __future__ import annotations
