@@ -42,7 +42,8 @@ class CorrectedLayer:
 class CorrectBias(ir.passes.InPlacePass):
     """Corrects the layers whose weights differ from those of the float model; layers are matched by name.
 
-    A layer without a bias gets one; after a MatMul it is an addition.
+    A layer without a bias gets one, unless an addition of a constant follows, which is moved then; after a MatMul it is
+    an addition.
 
     Attributes:
         layers: filled by the pass, in graph order.
@@ -174,13 +175,17 @@ def _constant(graph: ir.Graph, name: str, array: Array) -> ir.Value:
 
 def _shift(graph: ir.Graph, node: ir.Node, change: Array) -> None:
     """Adds to every output channel of a layer."""
-    place = 2
+    place, addition = 2, _addition(node)
     if node.op_type == "MatMul":
-        uses = list(node.outputs[0].uses())
-        follower = uses[0].node if len(uses) == 1 and not node.outputs[0].is_graph_output() else None
-        if follower is None or follower.op_type != "Add" or follower.domain != "":
+        if addition is None:
             return _add_after(graph, node, change)
-        node, place = follower, 1 - uses[0].idx
+        node, place = addition
+    elif addition is not None and (len(node.inputs) < 3 or node.inputs[2] is None):
+        bias = addition[0].inputs[addition[1]]
+        shape = tuple(bias.const_value.shape.numpy()) if bias is not None and bias.const_value is not None else ()
+        if _is_of_channels(shape, change.size, len(node.outputs[0].shape or ())):
+            node, place = addition
+            change = change.reshape(shape)
     scale = node.attributes.get_float("beta", 1.0) if node.op_type == "Gemm" else 1.0
     old = node.inputs[place] if len(node.inputs) > place else None
     if old is not None and (old.const_value is None or scale == 0):
@@ -197,6 +202,21 @@ def _shift(graph: ir.Graph, node: ir.Node, change: Array) -> None:
     if old is not None and not old.uses():
         graph.initializers.pop(old.name or "", None)
     return None
+
+
+def _addition(node: ir.Node) -> tuple[ir.Node, int] | None:
+    """The addition that alone reads a layer's output, and which of its inputs is the other one."""
+    uses = list(node.outputs[0].uses())
+    follower = uses[0].node if len(uses) == 1 and not node.outputs[0].is_graph_output() else None
+    if follower is None or follower.op_type != "Add" or follower.domain != "":
+        return None
+    return follower, 1 - uses[0].idx
+
+
+def _is_of_channels(shape: tuple[int, ...], channels: int, rank: int) -> bool:
+    """Whether a constant of a shape adds one number to each channel, the second axis of a tensor."""
+    axis = len(shape) - rank + 1
+    return rank > 1 and axis >= 0 and shape[axis] == channels == int(np.prod(shape))
 
 
 def _add_after(graph: ir.Graph, node: ir.Node, change: Array) -> None:

@@ -126,3 +126,24 @@ def test_feeds_may_be_any_iterable_but_not_empty() -> None:
     CorrectBias(reference, once())(model)
     with pytest.raises(DataError, match="no calibration data"):
         run_passes(model, [CorrectBias(reference, [])])
+
+
+@pytest.mark.parametrize(("shape", "moved"), [((6, 1, 1), True), ((1, 6, 1, 1), True), ((4, 4), False)])
+def test_an_addition_behind_a_convolution_is_its_bias(shape: tuple[int, ...], moved: bool) -> None:
+    """No second constant where one for each channel is added already; its sums are those of a bias of its own."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], name="conv", pads=[1] * 4, strides=[2, 2]),
+        helper.make_node("Add", ["c", "b"], ["y"], name="add"),
+    ]
+    constants = {"w": normal(6, 4, 3, 3), "b": normal(*shape)}
+    proto = make_model(nodes, {"x": (FLOAT, [1, 4, 8, 8])}, {"y": (FLOAT, [1, 6, 4, 4])}, constants, 17)
+    reference = normalise(ir.from_proto(proto), {}, keep=lambda node: True)
+    model = reference.clone()
+    run_passes(model, [Encode(lambda weight: parse("int2")), CorrectBias(reference, feeds())])
+    (conv,) = [node for node in model.graph if node.op_type == "Conv"]
+    assert (len(conv.inputs) == 2) == moved
+    assert sum(value.const_value.size == 6 for value in model.graph.initializers.values() if value.const_value) == 1 + 1
+    got, want = (
+        np.mean([runner(network)(feed)["y"] for feed in feeds()], axis=(0, 1, 3, 4)) for network in (model, reference)
+    )
+    np.testing.assert_allclose(got, want, atol=1e-5)  # sums of some 100 products of size one in single precision
