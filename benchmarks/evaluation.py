@@ -60,8 +60,12 @@ class Yardstick:
         self.figures = self.measure(source)
 
     def measure(self, source: Path | onnx.ModelProto) -> Figures:
-        """Runs a form of the network on everything."""
-        run, labels = runner(source), self.model.labels
+        """Runs a form of the network on everything, in onnxruntime."""
+        return self.judge(runner(source))
+
+    def judge(self, run: Run) -> Figures:
+        """The same with whatever runs it."""
+        labels = self.model.labels
         same = total = 0
         difference = energy = 0.0
         for feeds, expected in zip(self._feeds(), self._expected, strict=True):
