@@ -11,12 +11,16 @@ Where a block is narrower than a register, lanes hold several words of a row, an
 Integers of B bits are kept as bit planes of 4, 2 and 1 bits, most significant first, so that they take B bits and are
 decoded by shifts and masks on whole vectors: byte e of a plane of w bits holds the fields of element e of 8/w
 successive blocks, the first in the low bits. Decoded, the integer is at the top of a signed byte: scaled by 2**(8-B).
+Numbers of centroids are kept likewise and decoded as they are. What is made of both: cpu_decoder.py.
+
+Where two of every four columns are stored, a block is four columns wide and holds two for each output; for each output
+and block, four bits say which, as the format has them; byte e of these belongs to output e and two successive blocks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,7 +32,7 @@ from tilewright.targets.schedules.cpu_ir import i64, ramp, vector_type
 
 Array = npt.NDArray[Any]
 
-_PLANES = {8: (8,), 7: (4, 2, 1), 6: (4, 2), 5: (4, 1), 4: (4,), 3: (2, 1), 2: (2,)}
+_PLANES = {8: (8,), 7: (4, 2, 1), 6: (4, 2), 5: (4, 1), 4: (4,), 3: (2, 1), 2: (2,), 1: (1,)}
 
 
 @dataclass(frozen=True)
@@ -38,13 +42,16 @@ class Blocks:
     Attributes:
         outputs, depth: rows and columns of the matrix.
         bh, bw: outputs and columns of a block.
-        k: blocks kept in a block row, padded to whole ``unit``s.
+        k: blocks kept in a block row.
         sparse: whether there is an index; else block j covers columns [j*bw, (j+1)*bw).
-        bits: of a stored weight: 2 to 8 for integers, 16 and 32 for floats.
+        bits: of a stored weight: 1 to 8 for integers, 16 and 32 for floats.
         word: weights in a lane, 1 or 4.
         lanes: words in a register of the device.
         group: blocks that share a scale; 0 where the epilogue scales.
         scale_dtype: of the scales in memory, "" where there are none.
+        asymmetric: whether groups, or else outputs, have zero points.
+        centroids: how many there are where integers are numbers of centroids; 0 otherwise.
+        kept: stored columns of a block of four, 2; 0 where all of a block are.
     """
 
     outputs: int
@@ -58,6 +65,14 @@ class Blocks:
     lanes: int
     group: int = 0
     scale_dtype: str = ""
+    asymmetric: bool = False
+    centroids: int = 0
+    kept: int = 0
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether integers or floats are all that is stored: no zero points, centroids or places."""
+        return not (self.asymmetric or self.centroids or self.kept)
 
     @property
     def block_rows(self) -> int:
@@ -65,8 +80,18 @@ class Blocks:
 
     @property
     def used(self) -> int:
-        """Blocks of a block row that count; dense weights have no columns for those that fill up a unit."""
-        return self.k if self.sparse else -(-self.depth // self.bw)
+        """Blocks of a block row that count: units may hold zeros after them."""
+        return self.k
+
+    @property
+    def across(self) -> int:
+        """Columns of a block that are stored."""
+        return self.kept or self.bw
+
+    @property
+    def stored(self) -> int:
+        """Weights of a word that are stored."""
+        return min(self.word, self.across)
 
     @property
     def height(self) -> int:
@@ -81,12 +106,12 @@ class Blocks:
     @property
     def width(self) -> int:
         """Words of a row in a vector."""
-        return min(self.lanes // self.height, self.bw // self.word)
+        return min(self.lanes // self.height, self.across // self.stored)
 
     @property
     def steps(self) -> int:
         """Vectors that cover the columns of a block."""
-        return self.bw // (self.word * self.width)
+        return self.across // (self.stored * self.width)
 
     @property
     def vector_lanes(self) -> int:
@@ -94,8 +119,8 @@ class Blocks:
 
     @property
     def elements(self) -> int:
-        """Weights in a block."""
-        return self.bh * self.bw
+        """Weights stored of a block."""
+        return self.bh * self.across
 
     @property
     def planes(self) -> tuple[int, ...]:
@@ -105,11 +130,21 @@ class Blocks:
     @property
     def unit(self) -> int:
         """Blocks that are packed together."""
-        return 8 // min(self.planes) if self.planes else 1
+        return max(8 // min(self.planes) if self.planes else 1, 2 if self.kept else 1)
+
+    @property
+    def units(self) -> int:
+        """Of a block row; the last may be filled up with zeros."""
+        return -(-self.k // self.unit)
 
     @property
     def unit_bytes(self) -> int:
         return self.unit * self.elements * self.bits // 8
+
+    @property
+    def groups(self) -> int:
+        """Of a block row."""
+        return -(-self.k // self.group) if self.group else 1
 
     @property
     def values_dtype(self) -> str:
@@ -117,30 +152,36 @@ class Blocks:
 
     @property
     def values_shape(self) -> tuple[int, int, int]:
-        """[block rows, units, bytes of a unit], or [block rows, blocks, weights of a block] for floats."""
-        inner = self.unit_bytes if self.planes else self.elements
-        return self.block_rows, self.k // self.unit, inner
+        """[block rows, units, bytes of a unit, or floats]."""
+        return self.block_rows, self.units, self.unit_bytes if self.planes else self.unit * self.elements
+
+    @property
+    def scales_shape(self) -> tuple[int, int, int]:
+        """Of scales and zero points."""
+        return self.block_rows, self.groups, self.bh
+
+    @property
+    def places_shape(self) -> tuple[int, int, int]:
+        """[block rows, pairs of blocks, outputs of a block], uint8."""
+        return self.block_rows, -(-self.k // 2), self.bh
 
     @property
     def gain(self) -> int:
         """What decoded integers are scaled by."""
-        return 1 << (8 - self.bits) if self.planes else 1
-
-    def padded(self) -> Blocks:
-        """The same with k padded to whole units."""
-        return replace(self, k=-(-self.k // self.unit) * self.unit)
+        return 1 << (8 - self.bits) if self.planes and not self.centroids else 1
 
     # -- packing, in NumPy
 
     def arrange(self, payload: Array) -> Array:
-        """[block rows * bh, blocks * bw] in kernel order: [block rows, k, elements], padded with zero blocks."""
+        """[rows, stored columns] in kernel order: [block rows, blocks of all units, elements], padded with zeros."""
         rows, columns = payload.shape
-        padded = np.zeros((self.block_rows * self.bh, self.k * self.bw), payload.dtype)
+        blocks = self.units * self.unit
+        padded = np.zeros((self.block_rows * self.bh, blocks * self.across), payload.dtype)
         padded[:rows, :columns] = payload
         split = padded.reshape(
-            self.block_rows, self.vectors, self.height, self.k, self.steps, self.width, self.word
+            self.block_rows, self.vectors, self.height, blocks, self.steps, self.width, self.stored
         ).transpose(0, 3, 4, 1, 2, 5, 6)
-        return np.ascontiguousarray(split).reshape(self.block_rows, self.k, self.elements)
+        return np.ascontiguousarray(split).reshape(self.block_rows, blocks, self.elements)
 
     def pack(self, payload: Array) -> Array:
         """The values of ``values_shape``.
@@ -150,9 +191,9 @@ class Blocks:
         """
         arranged = self.arrange(payload)
         if not self.planes:
-            return arranged.astype(self.values_dtype)
+            return arranged.astype(self.values_dtype).reshape(self.values_shape)
         fields = (arranged.astype(np.int16) & ((1 << self.bits) - 1)).astype(np.uint8)
-        units = fields.reshape(self.block_rows, self.k // self.unit, self.unit, self.elements)
+        units = fields.reshape(self.block_rows, self.units, self.unit, self.elements)
         parts, rest = [], self.bits
         for plane in self.planes:
             rest -= plane
@@ -163,33 +204,36 @@ class Blocks:
             parts.append(np.bitwise_or.reduce(shared << shifts, axis=3).reshape(*units.shape[:2], -1))
         return np.ascontiguousarray(np.concatenate(parts, axis=2))
 
-    def pack_scales(self, scales: Array) -> Array:
-        """Scales [rows, groups] as [block rows, groups, bh]."""
-        groups = -(-self.k // self.group)
-        padded = np.zeros((self.block_rows * self.bh, groups), self.scale_dtype)
+    def pack_scales(self, scales: Array, dtype: str = "") -> Array:
+        """Scales, or zero points of their own dtype, [rows, groups], in ``scales_shape``."""
+        padded = np.zeros((self.block_rows * self.bh, self.groups), dtype or self.scale_dtype)
         padded[: scales.shape[0], : scales.shape[1]] = scales
-        return np.ascontiguousarray(padded.reshape(self.block_rows, self.bh, groups).transpose(0, 2, 1))
+        return np.ascontiguousarray(padded.reshape(self.block_rows, self.bh, self.groups).transpose(0, 2, 1))
 
-    def pack_index(self, index: Array) -> Array:
-        """The index [block rows, k], padded."""
-        return np.pad(index, ((0, 0), (0, self.k - index.shape[1])))
+    def pack_places(self, codes: Array) -> Array:
+        """Codes of four bits [rows, k] in ``places_shape``."""
+        pairs = self.places_shape[1]
+        padded = np.zeros((self.block_rows * self.bh, 2 * pairs), np.uint8)
+        padded[: codes.shape[0], : codes.shape[1]] = codes
+        split = padded.reshape(self.block_rows, self.bh, pairs, 2).transpose(0, 2, 1, 3)
+        return np.ascontiguousarray(split[..., 0] | split[..., 1] << 4)
 
     # -- decoding, in TIR
 
     def position(self, row: Any, column: Any) -> Any:
-        """Where in a block its weight (row, column) is."""
-        across = self.width * self.word
+        """Where in a block the weight of a row and stored column is."""
+        across = self.width * self.stored
         step, inside = tirx.floordiv(column, across), tirx.floormod(column, across)
         vector, lane = tirx.floordiv(row, self.height), tirx.floormod(row, self.height)
         return ((step * self.vectors + vector) * self.height + lane) * across + inside
 
     def decode_one(self, load: Callable[..., Any], block_row: Any, block: Any, element: Any) -> Any:
         """One weight, int32 or float32, for an expression that is no kernel's inner loop."""
-        if not self.planes:
-            return load(block_row, block, element).astype("float32")
         unit, inside = tirx.floordiv(block, self.unit), tirx.floormod(block, self.unit)
+        if not self.planes:
+            return load(block_row, unit, inside * self.elements + element).astype("float32")
         value: Any = tirx.const(0, "int32")
-        base, top = 0, 8
+        base, top = 0, self._top
         for plane in self.planes:
             share = 8 // plane
             top -= plane
@@ -199,17 +243,18 @@ class Blocks:
             field = (byte >> shift) & tirx.const((1 << plane) - 1, "uint32")
             value = value + field.astype("int32") * (1 << top)
             base += self.unit * self.elements * plane // 8
-        return (value ^ 128) - 128
+        return value if self.centroids else (value ^ 128) - 128
 
     def decode(self, values: Any, block_row: Any, unit: Any, inside: int, step: int, vector: int) -> Any:
-        """A vector of block ``inside`` of a unit: int8 of ``vector_lanes * word``, or float32 of ``vector_lanes``."""
-        count = self.vector_lanes * self.word
+        """A vector of block ``inside`` of a unit: float32 of ``vector_lanes``, or integers, ``vector_lanes *
+        stored``: uint8 where these are numbers of centroids, and else int8."""
+        count = self.vector_lanes * self.stored
         first = (step * self.vectors + vector) * count
         if not self.planes:
-            value = tirx.BufferLoad(values, [block_row, unit, ramp(i64(first), count)])
+            value = tirx.BufferLoad(values, [block_row, unit, ramp(i64(inside * self.elements + first), count)])
             return value if self.bits == 32 else value.astype(vector_type("float32", count))
         result: Any = None
-        base, top = 0, 8
+        base, top = 0, self._top
         for plane in self.planes:
             share = 8 // plane
             top -= plane
@@ -221,7 +266,12 @@ class Blocks:
                 field = field & splat("uint8", ((1 << plane) - 1) << top, count)
             result = field if result is None else result | field
             base += self.unit * self.elements * plane // 8
-        return tirx.reinterpret(vector_type("int8", count), result)
+        return result if self.centroids else tirx.reinterpret(vector_type("int8", count), result)
+
+    @property
+    def _top(self) -> int:
+        """Bits of a byte below which fields go."""
+        return self.bits if self.centroids else 8
 
 
 def _shifted(value: Any, left: int, lanes: int) -> Any:

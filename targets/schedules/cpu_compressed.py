@@ -1,7 +1,7 @@
 """Products and convolutions by compressed weights, dense or block-sparse, read packed: one template for all formats.
 
 A tile of matrix rows or neighbouring pixels stays in registers while the blocks of one block row stream by. For each
-block the kernel reads where its columns are, decodes its vectors (cpu_blocks.py), and multiplies them with the
+block the kernel reads where its columns are, decodes its vectors (cpu_decoder.py), and multiplies them with the
 activations there, one broadcast a row of the tile. Activations are float32, or bytes that meet integers in dot
 products; then the result is int32, or float32 where groups have scales of their own. Whatever is one factor an output
 comes after, in the epilogue.
@@ -13,7 +13,7 @@ a table gives it for each block column.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,7 +21,8 @@ from tvm import te, tirx
 
 from tilewright.targets.base import Device
 from tilewright.targets.schedules.cpu_blocks import Blocks
-from tilewright.targets.schedules.cpu_dot import Dot, fold, spread, stretch
+from tilewright.targets.schedules.cpu_decoder import ROLES, Decoder, PackedBuffers, PackedOperands
+from tilewright.targets.schedules.cpu_dot import Dot, fold, splat, spread
 from tilewright.targets.schedules.cpu_fused import Fused, mark, take_apart
 from tilewright.targets.schedules.cpu_ir import (
     RegisterTile,
@@ -73,6 +74,11 @@ class Compressed:
         return "int32" if self.integer and not self.blocks.group else "float32"
 
     @property
+    def sums(self) -> int:
+        """Vectors of sums of a row: of products, and where bytes meet asymmetric integers, of the bytes themselves."""
+        return self.blocks.vectors + (self.integer and self.blocks.asymmetric)
+
+    @property
     def out_shape(self) -> tuple[int, ...]:
         if self.window is None:
             return (*self.shape[:-1], self.blocks.outputs)
@@ -92,8 +98,9 @@ class Compressed:
     def tiled(self, core: Core) -> Compressed:
         """The same layer with its tile chosen."""
         b, length = self.blocks, self.rows if self.is_flat else self.out_shape[2]
-        registers = core.registers - 2 - b.vectors
-        most = max(1, min(registers // (b.vectors * (2 if b.group else 1)), length, 24))
+        tables = min(-(-b.centroids // b.lanes), core.registers // 4)
+        registers = core.registers - 2 - b.vectors - tables
+        most = max(1, min(registers // (self.sums + b.vectors * bool(b.group)), length, 24))
         cost = {size: -(-length // size) * (b.vectors * b.steps + 1 + size * b.vectors) for size in range(1, most + 1)}
         return Compressed(b, self.shape, self.window, min(cost, key=lambda size: (cost[size], size)), self.offset)
 
@@ -112,26 +119,16 @@ def offsets(layer: Compressed) -> list[int]:
 
 
 def compressed(layer: Compressed) -> Any:
-    """The PrimFunc (activations, [index], [table of offsets], values, [scales], output) of a layer.
+    """The PrimFunc of a layer: activations, [table of offsets], the packed arrays in the order of ROLES, output.
 
-    index: uint16 [block rows, k]; table: int32 [block columns]; scales: [block rows, groups, bh].
+    table: int32 [block columns].
     """
     b, w = layer.blocks, layer.window
     data = te.placeholder(i64s(*layer.shape), layer.data_dtype, "data")
-    values = te.placeholder(i64s(*b.values_shape), b.values_dtype, "values")
-    operands = [data]
-    index = table = scales = None
-    if b.sparse:
-        index = te.placeholder(i64s(b.block_rows, b.k), "uint16", "index")
-        operands.append(index)
-    if w is not None:
-        table = te.placeholder(i64s(len(offsets(layer))), "int32", "table")
-        operands.append(table)
-    operands.append(values)
-    if b.group:
-        scales = te.placeholder(i64s(b.block_rows, -(-b.k // b.group), b.bh), b.scale_dtype, "scales")
-        operands.append(scales)
-    block = te.reduce_axis((i64(0), i64(b.used)), "block")
+    packed = PackedOperands(b)
+    index, scales = packed.index, packed.scales
+    table = None if w is None else te.placeholder(i64s(len(offsets(layer))), "int32", "table")
+    block = te.reduce_axis((i64(0), i64(b.k)), "block")
     inner = te.reduce_axis((i64(0), i64(b.bw)), "inner")
 
     def element(*at: Any) -> Any:
@@ -146,7 +143,7 @@ def compressed(layer: Compressed) -> Any:
             z = tirx.floormod(z, layer.shape[2])
             channel = tirx.floormod(place, layer.shape[3])
             x = data(row[0], row[1] * w.stride_h + y, row[2] * w.stride_w + z, channel)
-        weight = b.decode_one(lambda *i: values(*i), block_row, block, b.position(inside, inner))
+        weight = packed.weight(block_row, block, inside, inner)
         if layer.integer:
             product = (x.astype("int32") - layer.offset) * weight
             product = product.astype("float32") if b.group else product
@@ -158,7 +155,8 @@ def compressed(layer: Compressed) -> Any:
 
     marks = mark("compressed", **asdict(layer))
     result = te.compute(i64s(*layer.out_shape), element, name="compressed", attrs=marks)
-    return te.create_prim_func([*operands, result]).with_attr("op_pattern", 4)
+    operands = [data, *([] if table is None else [table]), *packed.of(*ROLES), result]
+    return te.create_prim_func(operands).with_attr("op_pattern", 4)
 
 
 def compressed_rule(func: Any, device: Device) -> Any:
@@ -176,13 +174,10 @@ def compressed_rule(func: Any, device: Device) -> Any:
 class _Emitter:
     fused: Fused
     layer: Compressed
-    core: Core
-    dot: Dot
+    device: Device
     data: Any
-    index: Any
     table: Any
-    values: Any
-    scales: Any
+    packed: PackedBuffers
 
     @classmethod
     def make(cls, fused: Fused, layer: Compressed, device: Device) -> _Emitter:
@@ -190,11 +185,13 @@ class _Emitter:
         left = list(fused.operands)
         data = left.pop(0)
         table = left.pop(0) if layer.window is not None else None
-        index = left.pop(0) if layer.blocks.sparse else None
-        values = left.pop(0)
-        scales = left.pop(0) if layer.blocks.group else None
+        packed = PackedBuffers.take(layer.blocks, left)
         assert not left, "operands are read in another order"
-        return cls(fused, layer, Core.of(device), Dot.of(device), data, index, table, values, scales)
+        return cls(fused, layer, device, data, table, packed)
+
+    @property
+    def dot(self) -> Dot:
+        return Dot.of(self.device)
 
     # -- loops
 
@@ -228,7 +225,7 @@ class _Emitter:
         b = self.layer.blocks
         nbytes = math.prod(b.values_shape) * (1 if b.planes else b.bits // 8)
         work = self.layer.rows * b.block_rows * b.k * b.elements // b.word
-        return panel_nest(rows, b.outputs, b.bh, nbytes, work, self.core, body)
+        return panel_nest(rows, b.outputs, b.bh, nbytes, work, Core.of(self.device), body)
 
     def _flat(self, first: Any, size: int, pitch: int, block_row: Any, outputs: int) -> Any:
         shape = self.layer.out_shape[:-1]
@@ -248,67 +245,39 @@ class _Emitter:
         """Rows at ``base``, ``base + pitch``, ... of the activations by one block row."""
         b = self.layer.blocks
         sets = max(1, min(_ACCUMULATORS // (size * b.vectors), b.k, 4))
+        decoder = Decoder(b, self.packed, self.device, block_row)
 
-        def reduction() -> tuple[RegisterTile, _Blocks]:
-            acc = self._accumulators(size * sets, "int32" if self.layer.integer else "float32", "acc")
-            return acc, _Blocks(self, acc, sets, size, base, pitch, block_row)
+        def reduce(group: Any, first: Any, count: int, finish: Callable[[_Blocks], list[Any]]) -> list[Any]:
+            """Sums ``count`` blocks from block ``first`` on."""
+            acc = self._accumulators(size * sets, self.layer.sums, "int32" if self.layer.integer else "float32", "acc")
+            blocks = _Blocks(self, decoder, acc, sets, size, base, pitch)
+            run = [*acc.fill(0), *decoder.open_group(group), *blocks.run(first, count)]
+            return [*run, *finish(blocks)]
 
+        result = self._accumulators(size, b.vectors, self.layer.out_dtype, "result")
+        statements = [*result.fill(0), *decoder.open()]
         if not b.group:
-            acc, blocks = reduction()
-            statements = [*acc.fill(0), *blocks.run(i64(0), b.used)]
-            total = [[acc.load(row, v) for v in range(b.vectors)] for row in range(size)]
-            for other in range(1, sets):
-                total = [[total[r][v] + acc.load(other * size + r, v) for v in range(b.vectors)] for r in range(size)]
+            statements += reduce(i64(0), i64(0), b.k, lambda blocks: blocks.add_to(result, i64(0)))
         else:
-            result = self._accumulators(size, "float32", "scaled")
-            full, rest = divmod(b.used, b.group)
+            full, rest = divmod(b.k, b.group)
             groups = [(full, b.group, i64(0))] * bool(full) + [(1, rest, i64(full))] * bool(rest)
-            statements = result.fill(0)
             for count, length, first in groups:
 
                 def one(g: Any, length: int = length, first: Any = first) -> Any:
-                    acc, blocks = reduction()
-                    return sequence(
-                        [
-                            *acc.fill(0),
-                            *blocks.run((g + first) * b.group, length),
-                            *self._scale(acc, sets, size, result, block_row, g + first),
-                        ]
-                    )
+                    group = g + first
+                    return sequence(reduce(group, group * b.group, length, lambda blocks: blocks.add_to(result, group)))
 
                 statements.append(loop(count, one, name="group"))
-            total = [[result.load(row, v) for v in range(b.vectors)] for row in range(size)]
         out = RegisterTile.make(size, b.vectors, b.height, name="out", dtype=self.layer.out_dtype)
         statements.append(tirx.AllocBuffer(out.buffer))
         for row in range(size):
             for v in range(b.vectors):
-                value = fold(total[row][v], b.height, b.width)
+                value = fold(result.load(row, v), b.height, b.width)
                 statements.append(out.combine(row, v, lambda _, value=value: value))  # type: ignore[misc]
         return sequence([*statements, *store_tile(self.fused, out, block_row * b.bh, outputs, position)])
 
-    def _accumulators(self, rows: int, dtype: str, name: str) -> RegisterTile:
-        b = self.layer.blocks
-        return RegisterTile.make(rows, b.vectors, b.vector_lanes, name=name, dtype=dtype)
-
-    def _scale(
-        self, acc: RegisterTile, sets: int, size: int, result: RegisterTile, block_row: Any, group: Any
-    ) -> list[Any]:
-        """Adds what a group came to, times its scales."""
-        b = self.layer.blocks
-        statements = []
-        for v in range(b.vectors):
-            at = [block_row, group, ramp(i64(v * b.height), b.height)]
-            wide = f"float32x{b.height}" if b.height > 1 else "float32"
-            loaded = stretch(tirx.BufferLoad(self.scales, at).astype(wide), b.height, b.width)
-            scale = tirx.Var("scale", result.vector_type)
-            statements.append(tirx.Bind(scale, loaded))
-            for row in range(size):
-                total = acc.load(row, v)
-                for other in range(1, sets):
-                    total = total + acc.load(other * size + row, v)
-                total = total.astype(result.vector_type)
-                statements.append(result.combine(row, v, lambda old, total=total, scale=scale: old + total * scale))  # type: ignore[misc]
-        return statements
+    def _accumulators(self, rows: int, vectors: int, dtype: str, name: str) -> RegisterTile:
+        return RegisterTile.make(rows, vectors, self.layer.blocks.vector_lanes, name=name, dtype=dtype)
 
 
 @dataclass(frozen=True)
@@ -316,12 +285,12 @@ class _Blocks:
     """The reduction over blocks of one tile; successive blocks go to successive sets of accumulators."""
 
     emitter: _Emitter
+    decoder: Decoder
     acc: RegisterTile
     sets: int
     size: int
     base: Any
     pitch: int
-    block_row: Any
 
     def run(self, first: Any, count: int) -> list[Any]:
         """Statements for ``count`` blocks from block ``first`` on, where a unit begins."""
@@ -336,50 +305,81 @@ class _Blocks:
             statements.append(self._span(first + full * span, rest))
         return statements
 
+    def add_to(self, result: RegisterTile, group: Any) -> list[Any]:
+        """Adds what the blocks came to, less zero points, times the scales of their group."""
+        b = self.emitter.layer.blocks
+        totals = [[self._total(row, v) for v in range(self.acc.vectors)] for row in range(self.size)]
+        statements = []
+        for v in range(b.vectors):
+            scale = tirx.Var("scale", result.vector_type)
+            if b.group:
+                statements.append(tirx.Bind(scale, self.decoder.scale(group, v)))
+            zero = tirx.Var("zero", self.acc.vector_type)
+            if self.acc.vectors > b.vectors:
+                statements.append(tirx.Bind(zero, self.decoder.zero(group, v)))
+            for row in range(self.size):
+                total = totals[row][v]
+                if self.acc.vectors > b.vectors:
+                    total = total - zero * totals[row][b.vectors]
+                if b.group:
+                    total = total.astype(result.vector_type) * scale
+                statements.append(result.combine(row, v, lambda old, total=total: old + total))  # type: ignore[misc]
+        return statements
+
+    def _total(self, row: int, vector: int) -> Any:
+        """Over all sets."""
+        total = self.acc.load(row, vector)
+        for other in range(1, self.sets):
+            total = total + self.acc.load(other * self.size + row, vector)
+        return total
+
     def _span(self, first: Any, count: int) -> Any:
         return sequence([statement for offset in range(count) for statement in self._block(first, offset)])
 
     def _block(self, first: Any, offset: int) -> list[Any]:
         e, b = self.emitter, self.emitter.layer.blocks
         column = first + offset
-        if e.index is not None:
-            column = tirx.BufferLoad(e.index, [self.block_row, column]).astype("int64")
+        if e.packed.index is not None:
+            column = tirx.BufferLoad(e.packed.index, [self.decoder.block_row, column]).astype("int64")
         place = column * b.bw if e.table is None else tirx.BufferLoad(e.table, [column]).astype("int64")
         start = tirx.Var("start", "int64")
         statements: list[Any] = [tirx.Bind(start, self.base + place)]
         unit, inside = tirx.floordiv(first, b.unit) + offset // b.unit, offset % b.unit
-        which = offset % self.sets * self.size
         for step in range(b.steps):
-            weights = []
-            for vector in range(b.vectors):
-                value = b.decode(e.values, self.block_row, unit, inside, step, vector)
-                if not e.layer.integer and b.planes:
-                    value = value.astype(vector_type("int32", b.vector_lanes)).astype(self.acc.vector_type)
-                weights.append(tirx.Var("w", str(value.ty.dtype) if hasattr(value, "ty") else str(value.dtype)))
-                statements.append(tirx.Bind(weights[-1], value))
+            weights, places, decoding = self.decoder.step(unit, inside, step)
+            statements += decoding
             for row in range(self.size):
-                x = self._activations(start + (row * self.pitch + step * b.width * b.word))
-                bound = tirx.Var("x", vector_type("int32" if e.layer.integer else "float32", b.vector_lanes))
-                statements.append(tirx.Bind(bound, x))
-                for vector, weight in enumerate(weights):
+                at = start + (row * self.pitch + (0 if b.kept else step * b.width * b.word))
+                x = tirx.Var("x", vector_type("int32" if e.layer.integer else "float32", b.vector_lanes))
+                statements.append(tirx.Bind(x, self._activations(at)))
+                met = [self.decoder.chosen(x, place) for place in places] or [x] * b.vectors
+                statements += self._products(offset % self.sets * self.size + row, met, weights)
+        return statements
 
-                    def add(old: Any, bound: Any = bound, weight: Any = weight) -> Any:
-                        if e.layer.integer:
-                            return e.dot.accumulate(old, bound, weight, b.vector_lanes)
-                        return old + bound * weight
+    def _products(self, row: int, activations: Sequence[Any], weights: Sequence[Any]) -> list[Any]:
+        """Adds activations times weights, vector by vector, to a row of the accumulators, and after these the sum of
+        the activations, if it is wanted."""
+        e, lanes = self.emitter, self.emitter.layer.blocks.vector_lanes
+        every = [*weights, splat("int8", 1, 4 * lanes)][: self.acc.vectors]
+        statements = []
+        for vector, (x, weight) in enumerate(zip([*activations, activations[0]], every, strict=False)):
 
-                    statements.append(self.acc.combine(which + row, vector, add))
+            def add(old: Any, x: Any = x, weight: Any = weight) -> Any:
+                return e.dot.accumulate(old, x, weight, lanes) if e.layer.integer else old + x * weight
+
+            statements.append(self.acc.combine(row, vector, add))
         return statements
 
     def _activations(self, start: Any) -> Any:
         """The words of a row that a vector of weights meets: each row of the block meets the same."""
         e, b = self.emitter, self.emitter.layer.blocks
         at = [i64(0)] * (len(e.layer.shape) - 1)
-        words = b.width
+        words = b.width if e.layer.integer or not b.kept else b.bw
         if e.layer.integer:
             loaded = tirx.reinterpret(
                 vector_type("int32", words), tirx.BufferLoad(e.data, [*at, ramp(start, 4 * words)])
             )
         else:
             loaded = tirx.BufferLoad(e.data, [*at, ramp(start, words)])
-        return broadcast(loaded, b.height) if words == 1 else spread(loaded, words, b.height)
+        height = b.vector_lanes // words
+        return broadcast(loaded, height) if words == 1 else spread(loaded, words, height)

@@ -40,7 +40,7 @@ class Dot:
             return self._vnni(acc, x, w, lanes)
         if self.kind == "sdot":
             signed = tirx.reinterpret(f"int8x{4 * lanes}", x ^ splat("int32", -0x7F7F7F80, lanes))
-            return _intrinsic(f"int32x{lanes}", "llvm.aarch64.neon.sdot.v4i32.v16i8", acc, signed, w)
+            return intrinsic(f"int32x{lanes}", "llvm.aarch64.neon.sdot.v4i32.v16i8", acc, signed, w)
         halves = f"int16x{2 * lanes}"
         x, w = tirx.reinterpret(halves, x), tirx.reinterpret(halves, w)
         eight = splat("int16", 8, 2 * lanes)
@@ -51,11 +51,11 @@ class Dot:
     def _vnni(self, acc: Any, x: Any, w: Any, lanes: int) -> Any:
         bytes_ = f"int8x{4 * lanes}"
         name = f"llvm.x86.avx512.vpdpbusd.{32 * lanes}"
-        return _intrinsic(f"int32x{lanes}", name, acc, tirx.reinterpret(bytes_, x), w)
+        return intrinsic(f"int32x{lanes}", name, acc, tirx.reinterpret(bytes_, x), w)
 
     def _madd(self, x: Any, w: Any, lanes: int) -> Any:
         names = {4: "llvm.x86.sse2.pmadd.wd", 8: "llvm.x86.avx2.pmadd.wd", 16: "llvm.x86.avx512.pmaddw.d.512"}
-        return _intrinsic(f"int32x{lanes}", names[lanes], x, w)
+        return intrinsic(f"int32x{lanes}", names[lanes], x, w)
 
     def takes(self, lanes: int) -> bool:
         """Whether there is an instruction for vectors of that many lanes."""
@@ -64,7 +64,8 @@ class Dot:
         return bool(self.kind) and lanes in (4, 8, 16)
 
 
-def _intrinsic(dtype: str, name: str, *args: Any) -> Any:
+def intrinsic(dtype: str, name: str, *args: Any) -> Any:
+    """A call of one of LLVM's intrinsics that changes nothing in memory."""
     return tirx.call_llvm_pure_intrin(dtype, name, *args)
 
 

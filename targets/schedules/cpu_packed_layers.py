@@ -7,16 +7,19 @@ bias, activation and residual.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from tvm import relax
+from tvm import relax, tirx
 
 from tilewright.plan import PackedParameter
+from tilewright.targets.base import Device
 from tilewright.targets.layer_rewriter import LayerRewriter
 from tilewright.targets.packed_weights import CompressedWeight, PackedWeights
 from tilewright.targets.schedules.cpu_compressed import Compressed, compressed, offsets
+from tilewright.targets.schedules.cpu_decoder import ROLES
 from tilewright.targets.schedules.cpu_dot import Dot
 from tilewright.targets.schedules.cpu_kernel_weights import KernelWeights, kernel_weights
 from tilewright.targets.schedules.cpu_layout import constant, shape_of
@@ -41,6 +44,8 @@ from tilewright.targets.schedules.cpu_staging import (
 from tilewright.targets.schedules.cpu_tile import Core
 from tilewright.targets.schedules.cpu_window import depthwise, max_pool
 
+_SOURCES = {"places": "index", "centroids": "codebook", "zeros": "zero_points"}  # what a format calls a kernel's arrays
+
 
 class PackedLayers:
     """Emits kernels for layers with compressed weights.
@@ -49,10 +54,9 @@ class PackedLayers:
         reasons: why a weight is unpacked at load instead, by its name.
     """
 
-    def __init__(self, weights: PackedWeights, core: Core, dot: Dot) -> None:
+    def __init__(self, weights: PackedWeights, device: Device) -> None:
         self.weights = weights
-        self.core = core
-        self.dot = dot
+        self.device = device
         self.reasons: dict[str, str] = {}
 
     def matmul(self, rewriter: LayerRewriter, left: Any, right: Any) -> Any:
@@ -67,18 +71,22 @@ class PackedLayers:
             return None
         batch = shape_of(left)[:-1]
         quantized = quantized_source(rewriter, left)
-        packed = self._kernel_weights(weight, quantized is not None, math.prod(batch), 1)
-        if packed is None:
+        parts = self._kernel_weights(weight, quantized is not None, math.prod(batch), 1)
+        if parts is None:
             return None
-        quantized = quantized if packed.blocks.word == 4 else None
-        data = quantized.data if quantized is not None else left
-        if taps > 1:  # flattened [channel, position]; the matrix has positions outside
-            data = position_major(rewriter, data, batch, channels, taps)
-        if suits(packed.blocks, math.prod(batch)):
-            return self._planar(rewriter, data, weight, packed, quantized)
-        data = widened(rewriter, data, packed.blocks.bw)
-        layer = Compressed(packed.blocks, shape_of(data), None, 1, self._offset(packed)).tiled(self.core)
-        return self._finish(rewriter, layer, data, weight, packed, quantized)
+
+        def product(packed: KernelWeights) -> Any:
+            source = quantized if packed.blocks.word == 4 else None
+            data = source.data if source is not None else left
+            if taps > 1:  # flattened [channel, position]; the matrix has positions outside
+                data = position_major(rewriter, data, batch, channels, taps)
+            if packed.blocks.is_plain and suits(packed.blocks, math.prod(batch)):
+                return self._planar(rewriter, data, weight, packed, source)
+            data = widened(rewriter, data, packed.blocks.bw)
+            layer = Compressed(packed.blocks, shape_of(data), None, 1, self._offset(packed)).tiled(Core.of(self.device))
+            return self._finish(rewriter, layer, data, weight, packed, source)
+
+        return _joined(rewriter, [product(packed) for packed in parts], parts, weight.unpack.matrix[0])
 
     def conv2d(self, rewriter: LayerRewriter, data: Any, weight_expr: Any, window: Window, groups: int) -> Any:
         """A convolution of an NHWC image; None where the dense kernel is to do it."""
@@ -86,19 +94,23 @@ class PackedLayers:
         if found is None or groups != 1:
             return None
         weight, quantized = found[0], quantized_source(rewriter, data)
-        packed = self._conv_weights(weight, quantized is not None, window)
-        if packed is None:
+        parts = self._conv_weights(weight, quantized is not None, window)
+        if parts is None:
             return None
-        quantized = quantized if packed.blocks.word == 4 else None
-        operand = data if quantized is None else quantized.data
-        shape, inner = image_with_padding(window, shape_of(data), packed.blocks.bw)
-        image = None if quantized is None else few_channels(rewriter, data, shape)
-        if image is not None and quantized is not None:
-            operand = rewriter.emit(relax.op.reshape(staged(rewriter, image, window, shape, quantized), shape))
-        elif shape != shape_of(data):
-            operand = padded_image(rewriter, operand, window, shape, quantized)
-        layer = Compressed(packed.blocks, shape_of(operand), inner, 1, self._offset(packed)).tiled(self.core)
-        return self._finish(rewriter, layer, operand, weight, packed, quantized)
+
+        def convolution(packed: KernelWeights) -> Any:
+            source = quantized if packed.blocks.word == 4 else None
+            operand = data if source is None else source.data
+            shape, inner = image_with_padding(window, shape_of(data), packed.blocks.bw)
+            image = None if source is None else few_channels(rewriter, data, shape)
+            if image is not None and source is not None:
+                operand = rewriter.emit(relax.op.reshape(staged(rewriter, image, window, shape, source), shape))
+            elif shape != shape_of(data):
+                operand = padded_image(rewriter, operand, window, shape, source)
+            layer = Compressed(packed.blocks, shape_of(operand), inner, 1, self._offset(packed))
+            return self._finish(rewriter, layer.tiled(Core.of(self.device)), operand, weight, packed, source)
+
+        return _joined(rewriter, [convolution(packed) for packed in parts], parts, weight.unpack.matrix[0])
 
     def planes(self, rewriter: LayerRewriter, data: Any, weight_expr: Any, window: Window, groups: int) -> Any:
         """A convolution of one NCHW image by planes; None where that has no kernel."""
@@ -107,8 +119,12 @@ class PackedLayers:
             return None
         weight, channels = found[0], shape_of(data)[1]
         quantized = quantized_source(rewriter, data)
-        packed = self._conv_weights(weight, quantized is not None, window)
-        if packed is None or not suits(packed.blocks, window.out_width) or channels % packed.blocks.bw:
+        parts = self._conv_weights(weight, quantized is not None, window)
+        if parts is None or len(parts) != 1 or len(parts[0].outputs) != weight.unpack.matrix[0]:
+            return None
+        packed = parts[0]
+        fits = packed.blocks.is_plain and channels % packed.blocks.bw == 0
+        if not fits or not suits(packed.blocks, window.out_width):
             return None
         quantized = quantized if packed.blocks.word == 4 else None
         (_, height, width, _), inner = image_with_padding(window, (1, *shape_of(data)[2:], channels), packed.blocks.bw)
@@ -158,16 +174,20 @@ class PackedLayers:
     # -- parts
 
     def _offset(self, packed: KernelWeights) -> int:
-        return self.dot.offset if packed.blocks.word == 4 else 0
+        return Dot.of(self.device).offset if packed.blocks.word == 4 else 0
 
-    def _kernel_weights(self, weight: CompressedWeight, integer: bool, rows: int, taps: int) -> KernelWeights | None:
-        packed = kernel_weights(weight, integer, rows, self.core, self.dot, taps)
-        if isinstance(packed, str):
-            self.reasons[weight.name] = packed
+    def _kernel_weights(
+        self, weight: CompressedWeight, integer: bool, rows: int, taps: int
+    ) -> tuple[KernelWeights, ...] | None:
+        parts = kernel_weights(weight, integer, rows, self.device, taps)
+        if isinstance(parts, str):
+            self.reasons[weight.name] = parts
             return None
-        return packed
+        return parts
 
-    def _conv_weights(self, weight: CompressedWeight, integer: bool, window: Window) -> KernelWeights | None:
+    def _conv_weights(
+        self, weight: CompressedWeight, integer: bool, window: Window
+    ) -> tuple[KernelWeights, ...] | None:
         """A convolution's weights, whose matrix has taps outside of channels."""
         split, perm, taps = weight.unpack.split, weight.unpack.perm, window.kernel_height * window.kernel_width
         if len(weight.unpack.shape) != 4 or split[1] != taps or perm.index(0) != 0 or (taps > 1 and perm != (0, 2, 1)):
@@ -206,16 +226,16 @@ class PackedLayers:
         operands = {"data": data, **self._operands_of(weight, packed)}
         if layer.window is not None:
             operands["table"] = constant(np.array(offsets(layer), np.int32))
-        order = [operands[role] for role in ("data", "index", "table", "values", "scales") if role in operands]
+        order = [operands[role] for role in ("data", "table", *ROLES) if role in operands]
         result = rewriter.emit_kernel(compressed(layer), "compressed", order, layer.out_shape, layer.out_dtype)
         return self._scaled(rewriter, result, packed, quantized)
 
     def _operands_of(self, weight: CompressedWeight, packed: KernelWeights) -> dict[str, Any]:
         """Parameters for a weight's arrays, by role, index first."""
         found = {}
-        for role in ("index", "values", "scales"):
+        for role in ROLES:
             if role in packed.arrays:
-                source = weight.source[role]
+                source = weight.source[_SOURCES.get(role, role)]
                 parameter = PackedParameter(source.name, packed.arrays[role], source.storage, packed.symbol_bits[role])
                 found[role] = self.weights.add(parameter)
         return found
@@ -239,6 +259,27 @@ class PackedLayers:
             wide = rewriter.emit(relax.op.subtract(result, correction))
         factor = folded(rewriter, relax.op.multiply, constant(packed.factor.astype(np.float32)), quantized.scale)
         return relax.op.multiply(wide, factor)
+
+
+def _joined(rewriter: LayerRewriter, results: Sequence[Any], parts: Sequence[KernelWeights], outputs: int) -> Any:
+    """The outputs of several kernels in the order of the matrix, along the last axis; zeros where there is none."""
+    if len(parts) == 1 and len(parts[0].outputs) == outputs:
+        return results[0]
+    starts = np.cumsum([0, *(len(part.outputs) for part in parts)]).tolist()
+    order = np.full(outputs, starts[-1], np.int32)  # where each output is in the results side by side
+    order[np.concatenate([part.outputs for part in parts])] = np.arange(starts[-1])
+    emitted = [rewriter.emit(result) for result in results]
+
+    def element(places: Any, at: Any) -> Any:
+        *row, output = at
+        place: Any = places[-1][output].astype("int64")
+        value: Any = tirx.const(0, "float32")
+        for first, after, result in reversed(list(zip(starts, starts[1:], places, strict=False))):
+            value = tirx.if_then_else(place < after, result(*row, place - first), value)
+        return value
+
+    shape = (*shape_of(emitted[0])[:-1], outputs)
+    return emit_te(rewriter, "join", shape, "float32", element, *emitted, constant(order))
 
 
 def _along_channels(values: Any) -> Any:

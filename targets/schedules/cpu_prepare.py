@@ -19,7 +19,6 @@ from tilewright.targets.layer_rewriter import LayerRewriter
 from tilewright.targets.packed_weights import PackedWeights
 from tilewright.targets.schedules import cpu_conv, cpu_matmul, cpu_window
 from tilewright.targets.schedules.cpu_conv import Conv2d, conv2d, pack_weights
-from tilewright.targets.schedules.cpu_dot import Dot
 from tilewright.targets.schedules.cpu_layout import (
     TO_CHANNELS_FIRST,
     TO_CHANNELS_LAST,
@@ -37,13 +36,12 @@ from tilewright.targets.static import StaticValues
 
 def prepare(mod: Any, device: Device, packed: Sequence[PackedParameter] = ()) -> Prepared:
     """Rewrites ``main``; what has no template is left for Relax's own lowering."""
-    core, dot = Core.of(device), Dot.of(device)
-    mod, packed = _convolve_planes(mod, packed, core, dot)
+    mod, packed = _convolve_planes(mod, packed, device)
     mod = relax.transform.CanonicalizeBindings()(channels_last(mod))  # no variable is bound to another
     (main,) = (var for var in mod.functions if var.name_hint == "main")
     weights = PackedWeights(mod[main], packed)
-    layers = PackedLayers(weights, core, dot)
-    return Prepared(*_rewritten(mod, main, _TemplateRewriter(mod, core, layers), weights), layers.reasons)
+    layers = PackedLayers(weights, device)
+    return Prepared(*_rewritten(mod, main, _TemplateRewriter(mod, Core.of(device), layers), weights), layers.reasons)
 
 
 def _rewritten(mod: Any, main: Any, rewriter: Any, weights: PackedWeights) -> tuple[Any, tuple[PackedParameter, ...]]:
@@ -54,7 +52,7 @@ def _rewritten(mod: Any, main: Any, rewriter: Any, weights: PackedWeights) -> tu
 
 
 def _convolve_planes(
-    mod: Any, packed: Sequence[PackedParameter], core: Core, dot: Dot
+    mod: Any, packed: Sequence[PackedParameter], device: Device
 ) -> tuple[Any, tuple[PackedParameter, ...]]:
     """Sparse convolutions with no other before or after them stay channels first, as the network is around them."""
     (main,) = (var for var in mod.functions if var.name_hint == "main")
@@ -62,7 +60,7 @@ def _convolve_planes(
     if not lonely:
         return mod, tuple(packed)
     weights = PackedWeights(mod[main], packed)
-    return _rewritten(mod, main, _PlaneRewriter(mod, PackedLayers(weights, core, dot), lonely), weights)
+    return _rewritten(mod, main, _PlaneRewriter(mod, PackedLayers(weights, device), lonely), weights)
 
 
 def _lonely_convolutions(main: Any) -> set[Any]:

@@ -43,9 +43,9 @@ class Case:
     def arrays(self) -> list[Array]:
         """The operands of the kernel after the activations."""
         b = self.layer.blocks
-        arrays = [] if self.index is None else [b.pack_index(self.index).astype(np.uint16)]
-        if self.layer.window is not None:
-            arrays.append(np.array(offsets(self.layer), np.int32))
+        arrays = [] if self.layer.window is None else [np.array(offsets(self.layer), np.int32)]
+        if self.index is not None:
+            arrays.append(self.index.astype(np.uint16))
         arrays.append(b.pack(self.payload))
         return arrays if self.scales is None else [*arrays, b.pack_scales(self.scales)]
 
@@ -124,7 +124,7 @@ class Shape:
         dtype = "float16" if self.group and self.seed % 2 else "float32" if self.group else ""
         blocks = Blocks(
             self.outputs, columns * bw, bh, bw, k, self.kept > 0, self.bits, self.word, lanes, self.group, dtype
-        ).padded()
+        )
         shape, window = (*self.rows, columns * bw), None
         if not self.rows:
             window = self._window()
@@ -159,7 +159,8 @@ class Shape:
 def unpacked(blocks: Blocks, packed: Array) -> Array:
     """What ``Blocks.pack`` packed, [block rows * bh, k * bw], by the description in cpu_blocks.py."""
     b = blocks
-    flat = np.zeros((b.block_rows, b.k, b.elements), np.int64)
+    blocks = b.units * b.unit
+    flat = np.zeros((b.block_rows, blocks, b.elements), np.int64)
     if not b.planes:
         flat = packed
     else:
@@ -172,9 +173,12 @@ def unpacked(blocks: Blocks, packed: Array) -> Array:
                 fields = packed[:, :, start : start + b.elements] >> (inside % share * plane) & ((1 << plane) - 1)
                 flat[:, inside :: b.unit] |= fields.astype(np.int64) << left
             base += b.unit * b.elements * plane // 8
-        flat = np.where(flat >= 1 << (b.bits - 1), flat - (1 << b.bits), flat)
-    order = flat.reshape(b.block_rows, b.k, b.steps, b.vectors, b.height, b.width, b.word)
-    return order.transpose(0, 3, 4, 1, 2, 5, 6).reshape(b.block_rows * b.bh, b.k * b.bw)
+        if not b.centroids:
+            flat = np.where(flat >= 1 << (b.bits - 1), flat - (1 << b.bits), flat)
+    order = flat.reshape(b.block_rows, blocks, b.steps, b.vectors, b.height, b.width, b.stored)
+    found: Array = order.transpose(0, 3, 4, 1, 2, 5, 6).reshape(b.block_rows * b.bh, blocks * b.across)
+    assert not found[:, b.k * b.across :].any()
+    return found[:, : b.k * b.across]
 
 
 def artifact(cases: Sequence[Case], device: str) -> Artifact:

@@ -27,7 +27,7 @@ def geometries(draw: st.DrawFn) -> Blocks:
     bh = draw(st.sampled_from([1, 2, 4, 8, 16, 32, 3 * lanes]))
     bw = draw(st.sampled_from([side for side in (1, 2, 4, 8, 16, 32) if side >= word]))
     k = draw(st.integers(1, 9))
-    return Blocks(draw(st.integers(1, 40)), k * bw, bh, bw, k, True, bits, word, lanes).padded()
+    return Blocks(draw(st.integers(1, 40)), k * bw, bh, bw, k, True, bits, word, lanes)
 
 
 def payload(blocks: Blocks, k: int, seed: int) -> Array:
@@ -44,7 +44,7 @@ def test_what_is_packed_is_unpacked(blocks: Blocks, seed: int) -> None:
     values = payload(blocks, blocks.depth // blocks.bw, seed)
     packed = blocks.pack(values)
     assert packed.shape == blocks.values_shape
-    assert packed.nbytes * 8 == blocks.block_rows * blocks.k * blocks.elements * blocks.bits
+    assert packed.nbytes * 8 == blocks.block_rows * blocks.units * blocks.unit * blocks.elements * blocks.bits
     got = unpacked(blocks, packed)
     np.testing.assert_array_equal(got[: values.shape[0], : values.shape[1]], values)
     assert not got[values.shape[0] :].any()
@@ -79,20 +79,10 @@ def test_positions_are_a_permutation(blocks: Blocks) -> None:
 
 
 @pytest.mark.parametrize(("k", "group", "groups"), [(8, 4, 2), (9, 4, 3), (2, 4, 1)])
-def test_scales_and_index_are_padded(k: int, group: int, groups: int) -> None:
+def test_scales_are_padded(k: int, group: int, groups: int) -> None:
     blocks = Blocks(5, 4 * k, 4, 4, k, True, 8, 4, 16, group, "float32")
     scales = np.arange(1, 1 + 5 * groups, dtype=np.float32).reshape(5, groups)
     packed = blocks.pack_scales(scales)
     assert packed.shape == (2, groups, 4)
     for row in range(8):
         np.testing.assert_array_equal(packed[row // 4, :, row % 4], scales[row] if row < 5 else 0)
-    index = np.arange(2 * (k - 1)).reshape(2, k - 1)
-    np.testing.assert_array_equal(blocks.pack_index(index)[:, :-1], index)
-    assert not blocks.pack_index(index)[:, -1].any()
-
-
-def test_dense_blocks_that_fill_up_a_unit_do_not_count() -> None:
-    dense = Blocks(4, 5, 4, 1, 5, False, 3, 1, 4).padded()
-    assert (dense.k, dense.used) == (8, 5)
-    sparse = Blocks(4, 50, 4, 1, 5, True, 3, 1, 4).padded()
-    assert (sparse.k, sparse.used) == (8, 8)

@@ -16,9 +16,7 @@ from tilewright.formats.storage.entropy import Entropy
 from tilewright.plan import PackedParameter
 from tilewright.targets import resolve
 from tilewright.targets.packed_weights import CompressedWeight, Unpack
-from tilewright.targets.schedules.cpu_dot import Dot
 from tilewright.targets.schedules.cpu_kernel_weights import KernelWeights, kernel_weights
-from tilewright.targets.schedules.cpu_tile import Core
 
 Array = npt.NDArray[Any]
 
@@ -37,8 +35,8 @@ def weight(matrix: Array, spec: str, density: float | None = None, taps: int = 1
 def kernel(
     found: CompressedWeight, device: str, integer: bool = True, rows: int = 1, taps: int = 1
 ) -> KernelWeights | str:
-    target = resolve(device).device
-    return kernel_weights(found, integer, rows, Core.of(target), Dot.of(target), taps)
+    made = kernel_weights(found, integer, rows, resolve(device).device, taps)
+    return made if isinstance(made, str) else made[0]
 
 
 def integers(made: KernelWeights) -> Array:
@@ -46,7 +44,7 @@ def integers(made: KernelWeights) -> Array:
     b = made.blocks
     values = unpacked(b, made.arrays["values"])[: b.outputs].astype(np.float64) * b.gain
     if "index" not in made.arrays:
-        return values[:, : b.used * b.bw]
+        return values[:, : b.k * b.bw]
     dense = np.zeros((b.outputs, -(-b.depth // b.bw) * b.bw))
     for row in range(b.outputs):
         for place, column in enumerate(made.arrays["index"][row // b.bh]):  # blocks that pad k are zero
@@ -160,10 +158,10 @@ def test_dense_outputs_are_padded_by_less_than_a_vector(outputs: int) -> None:
 @pytest.mark.parametrize(
     ("spec", "density", "integer", "rows", "taps", "reason"),
     [
-        ("codebook(16)", None, True, 1, 1, "no kernel reads"),
-        ("int4(group=32,asymmetric)", None, True, 1, 1, "no kernel reads"),
-        ("vbd(5)", None, True, 1, 1, "no kernel reads"),
-        ("two_four int4", None, True, 1, 1, "no kernel reads"),
+        ("astc(6,6)", None, True, 1, 1, "cost more to decode"),
+        ("codebook(256)", None, False, 8, 1, "unpacked weights are as fast"),
+        ("two_four f16", None, False, 8, 1, "unpacked weights are as fast"),
+        ("two_four int8", None, True, 100, 8, "do not fit the taps"),
         ("f32", None, True, 1, 1, "unpacked weights are as fast"),
         ("int8", None, False, 100, 1, "unpacked weights are as fast"),
         ("block_sparse(1,1) int8", 0.1, True, 1, 1, "fill no vector"),
