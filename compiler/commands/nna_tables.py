@@ -9,7 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from tilewright.plan import Plan
-from tilewright.runtime import nna
+from tilewright.runtime import nna, vbd
+
+_KINDS = {"ethosu": ("Ethos-", nna.disassemble), "vbd": ("nna-vbd-", vbd.disassemble)}
+"""Of images: the device, and what reads their streams."""
 
 
 def disassemble(plan: Plan) -> str:
@@ -22,9 +25,10 @@ def disassemble(plan: Plan) -> str:
     blocks = []
     for number, module in enumerate(plan.modules):
         for image in module.images:
-            if image.kind == "ethosu":
-                head = f"module {number} {module.name}, Ethos-{image.arch.upper()}, {len(image.data)} bytes"
-                blocks.append("\n".join([head, *nna.disassemble(image.data)]))
+            if image.kind in _KINDS:
+                device, read = _KINDS[image.kind]
+                head = f"module {number} {module.name}, {device}{image.arch.upper()}, {len(image.data)} bytes"
+                blocks.append("\n".join([head, *read(image.data)]))
     return "\n\n".join(blocks) if blocks else "no command stream"
 
 
@@ -55,9 +59,7 @@ def show(table: Mapping[str, Any], out: Console) -> None:
         out.print(_layers(table["parts"]))
     if any(layer.get("estimate") for layer in layers):
         out.print(_estimates(table["parts"]))
-        out.print(
-            "estimated from shapes, blocks and Vela's model of memory; nothing was measured", highlight=False
-        )
+        out.print("estimated from shapes, blocks and Vela's model of memory; nothing was measured", highlight=False)
     for name, reason in table["host"].items():
         out.print(f"on the host: {name}: {reason}", markup=False, highlight=False)
 
