@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
 import msgspec
 import onnx_ir as ir
 
 from tilewright.calibration import Calibration
-from tilewright.errors import DataError
+from tilewright.errors import DataError, RecipeError
 from tilewright.formats.base import Layout
 from tilewright.formats.packed import PackedWeight, pack
 from tilewright.formats.registry import Format, parse
+from tilewright.passes.activation_plan import Rule
 from tilewright.passes.allocate import Allocation, allocate, front, smallest, uniform
+from tilewright.passes.calibrate import Statistics
 from tilewright.passes.lowrank import RESIDUAL
 from tilewright.passes.masks import detect
-from tilewright.passes.sensitivity import sensitivities
+from tilewright.passes.sensitivity import Candidates, sensitivities
 from tilewright.passes.weights import Weight, weights_in
 from tilewright.recipe import DETECT, FLOAT, UNSTRUCTURED, Allocate, Recipe, Settings, format_of
 from tilewright.report import FrontPoint
@@ -21,22 +27,41 @@ from tilewright.report_layers import Notes
 
 _DENSE = "dense"
 
-Choice = dict[str, PackedWeight]  # by name of the weight; those that stay float are missing
+
+@dataclass(frozen=True)
+class Choice:
+    """What the weights of a graph become.
+
+    Attributes:
+        packed: by name of the weight; those that stay float are missing.
+        front: of the allocation, if there is one; ``axis`` says what its sizes are (Report.front_axis).
+        activations: bits of quantized activations that the allocation chose, by tensor (QuantizeActivations.depths).
+    """
+
+    packed: Mapping[str, PackedWeight]
+    front: tuple[FrontPoint, ...] = ()
+    activations: Mapping[str, int] = field(default_factory=dict)
+    axis: Literal["weights", "traffic", "time"] = "weights"
 
 
 def choose(
-    graph: ir.Model, recipe: Recipe, feeds: Calibration | None, notes: Notes
-) -> tuple[Choice, tuple[FrontPoint, ...]]:
+    graph: ir.Model,
+    recipe: Recipe,
+    feeds: Calibration | None,
+    notes: Notes,
+    rule: Rule = lambda node: None,
+    statistics: Statistics | None = None,
+) -> Choice:
     """Packs every weight of a pruned graph.
 
-    Returns:
-        The packed weights, and the front of the allocation, if there is one.
+    Args:
+        rule, statistics: of quantized activations, for budgets that choose their depths.
 
     Raises:
         DataError: weights that their formats cannot hold, all layers at once.
         RecipeError, AccuracyError: the allocation's budget cannot be kept.
     """
-    chosen: Choice = {}
+    chosen: dict[str, PackedWeight] = {}
     problems: list[str] = []
     for weight in weights_in(graph.graph):
         form = _format(recipe, weight)
@@ -55,9 +80,17 @@ def choose(
     if problems:
         raise DataError("weights cannot be encoded:\n" + "\n".join(f"  - {problem}" for problem in problems))
     if recipe.allocate is None:
-        return chosen, ()
+        return Choice(chosen)
+    if recipe.allocate.modelled:
+        if feeds is None or statistics is None:
+            raise RecipeError("allocate: no layer has activations that could be quantized")
+        from tilewright.choice_modelled import choose_depths  # imports the frontend
+
+        axis: Literal["traffic", "time"] = "time" if recipe.allocate.traffic_mb is None else "traffic"
+        depths = choose_depths(graph, recipe, feeds, rule, statistics, _candidates(recipe, recipe.allocate))
+        return Choice({**chosen, **depths.allocation.packed}, depths.points, depths.activations, axis)
     allocation, points = _allocate(graph, recipe, recipe.allocate, feeds)
-    return {**chosen, **allocation.packed}, points
+    return Choice({**chosen, **allocation.packed}, points)
 
 
 def settings_of(recipe: Recipe, weight: Weight) -> Settings:
@@ -94,19 +127,23 @@ def _stored_layout(recipe: Recipe, settings: Settings, weight: Weight) -> str:
     return layout.spec if layout is not None and (settings.prunes or masked) else _DENSE
 
 
-def _allocate(
-    graph: ir.Model, recipe: Recipe, budget: Allocate, feeds: Calibration | None
-) -> tuple[Allocation, tuple[FrontPoint, ...]]:
-    """Formats within the budget, and the front that they were taken from."""
-
+def _candidates(recipe: Recipe, budget: Allocate) -> Candidates:
     def candidates(weight: Weight) -> list[Format]:
         settings = settings_of(recipe, weight)
         if not settings.allocated:
             return []
         layout = _stored_layout(recipe, settings, weight)
-        return [format_of(spec, layout, settings.storage) for spec in budget.candidates]
+        return [format_of(spec, layout, settings.storage) for spec in budget.specs]
 
-    table = sensitivities(graph, None if feeds is None else feeds.evenly(budget.samples), candidates)
+    return candidates
+
+
+def _allocate(
+    graph: ir.Model, recipe: Recipe, budget: Allocate, feeds: Calibration | None
+) -> tuple[Allocation, tuple[FrontPoint, ...]]:
+    """Formats within the budget, and the front that they were taken from."""
+    samples = None if feeds is None else feeds.evenly(budget.samples)
+    table = sensitivities(graph, samples, _candidates(recipe, budget))
     if budget.max_error is not None:
         made = smallest(table, budget.max_error)
     else:

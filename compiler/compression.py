@@ -139,10 +139,11 @@ def compress_graph(
     if feeds is not None and not dynamic and any(depth(node) for node in graph.graph):
         statistics = collect(graph, feeds, observed(graph, depth))
     done("calibrate")
-    chosen, points = choose(graph, recipe, feeds, notes)
+    choice = choose(graph, recipe, feeds, notes, depth, statistics)
+    chosen = choice.packed
     if feeds is not None and recipe.quantize is not None and recipe.quantize.rounding == "adaptive":
         rounding = round_weights(graph, chosen, feeds)
-        chosen = dict(rounding.packed)
+        chosen = rounding.packed
         for fallback in rounding.fallbacks:
             notes.add(fallback.layer, fallback.reason)
     done("formats")
@@ -152,7 +153,10 @@ def compress_graph(
         passes.run(graph, [CorrectBias(split_graph, feeds)])
     done("encode")
     if statistics is not None and recipe.quantize is not None:
-        quantize = QuantizeActivations(depth, statistics, recipe.quantize.method, recipe.quantize.percentile)
+        settings = recipe.quantize
+        quantize = QuantizeActivations(
+            depth, statistics, settings.method, settings.percentile, depths=choice.activations
+        )
         passes.run(graph, [quantize])
         notes.activations = {layer.layer: layer.bits for layer in quantize.layers}
         for fallback in quantize.fallbacks:
@@ -166,7 +170,8 @@ def compress_graph(
         model=graph.graph.name or "",
         recipe=recipe.to_table(),
         layers=layers_of(graph, encode.layers, split_graph, notes, output_errors(graph, float_graph, feeds)),
-        front=points,
+        front=choice.front,
+        front_axis=choice.axis,
         pivots=pivots,
         notes=tuple(f"{layer.layer}: {layer.reason}" for layer in already_quantized(original.graph)),
     )

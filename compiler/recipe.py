@@ -23,10 +23,14 @@
     scaled = true                       # a scale for each channel; Deep Compression has none
     [astc]                              # or texture compression
     block = "6x6"
-    [allocate]                          # or the format that suits each layer, for a budget; give one of the three
+    [allocate]                          # or the format that suits each layer, for a budget; give one of the five
     bits = 5.0                          # bits a weight on average
     bytes = 1_500_000                   # of all weights
     max_error = 0.01                    # relative squared error of the network's outputs
+    traffic_mb = 3.0                    # MB of DRAM traffic an inference, by the model of a target; or
+    milliseconds = 0.5                  # of an inference, likewise; both choose depths of activations, too
+    target = "nna-vbd"                  # whose model
+    activations = [6, 8]                # the depths that both choose from, up to quantize.activations
     candidates = ["int3", "int4", "int8"]
     samples = 8                         # of the calibration data, to measure each candidate on
 
@@ -63,8 +67,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from tilewright.errors import RecipeError
+from tilewright.errors import RecipeError, UsageError
 from tilewright.formats.registry import Format, parse
+from tilewright.targets import model_facts
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -90,6 +95,10 @@ _CANDIDATES = (
     "int6(group=64)",
     "int8",
 )
+
+
+_MODELLED = ("int4", "int5", "int6", "int7", "int8")  # one scale a channel: what NNAs compute with
+_MODELLED_DEPTHS = (4, 5, 6, 7, 8)
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -135,7 +144,7 @@ class Astc(_Section, frozen=True):
 
 
 class Allocate(_Section, frozen=True):
-    """A budget for all weights together; see passes/allocate.py.
+    """A budget for all weights together; see passes/allocate.py, and choice_modelled.py for those of traffic and time.
 
     Attributes:
         samples: most calibration samples that the outputs are measured on, taken evenly; the network runs some hundred
@@ -145,8 +154,22 @@ class Allocate(_Section, frozen=True):
     bits: float | None = None
     bytes: int | None = None
     max_error: float | None = None
-    candidates: tuple[str, ...] = _CANDIDATES
+    traffic_mb: float | None = None
+    milliseconds: float | None = None
+    target: str = "nna-vbd"
+    activations: tuple[int, ...] = _MODELLED_DEPTHS
+    candidates: tuple[str, ...] | None = None
     samples: int = 8
+
+    @property
+    def modelled(self) -> bool:
+        """Whether the budget is one of a target's model."""
+        return self.traffic_mb is not None or self.milliseconds is not None
+
+    @property
+    def specs(self) -> tuple[str, ...]:
+        """The candidates, or what they are where none are given."""
+        return (_MODELLED if self.modelled else _CANDIDATES) if self.candidates is None else self.candidates
 
 
 class Lowrank(_Section, frozen=True):
@@ -304,6 +327,8 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
     "sparse90-int4": {"prune": _SPARSE, "quantize": {"weights": "int4(group=32)", **_DYNAMIC}, "layer": _SPARE},
 }
 
+BUDGETS = ("bits", "bytes", "max_error", "traffic_mb", "milliseconds")
+
 RecipeLike = Recipe | Mapping[str, Any] | str | os.PathLike[str] | None
 
 
@@ -401,9 +426,10 @@ def _problems(recipe: Recipe) -> list[str]:
     if recipe.cluster or recipe.astc:
         codecs.append(("cluster.centroids" if recipe.cluster else "astc.block", recipe.codec))
     if recipe.allocate is not None:
-        codecs += [(f"allocate.candidates[{n}]", spec) for n, spec in enumerate(recipe.allocate.candidates)]
-        _exactly_one(found, "allocate", recipe.allocate, ("bits", "bytes", "max_error"))
-        if not recipe.allocate.candidates:
+        codecs += [(f"allocate.candidates[{n}]", spec) for n, spec in enumerate(recipe.allocate.specs)]
+        _exactly_one(found, "allocate", recipe.allocate, BUDGETS)
+        found += _modelled_problems(recipe, recipe.allocate)
+        if not recipe.allocate.specs:
             found.append("allocate.candidates: none given")
         if recipe.allocate.samples < 1:
             found.append(f"allocate.samples: {recipe.allocate.samples} is not 1 or more")
@@ -437,6 +463,35 @@ def _problems(recipe: Recipe) -> list[str]:
     found += [f"{key}: {bits} bits; there are {listed}" for key, bits in depths if bits not in ACTIVATION_BITS]
     if recipe.accuracy is not None and not 0 <= recipe.accuracy.max_drop <= 1:
         found.append(f"accuracy.max_drop: {recipe.accuracy.max_drop} is not in [0, 1]")
+    return found
+
+
+def _modelled_problems(recipe: Recipe, budget: Allocate) -> list[str]:
+    """What is wrong with a budget of traffic or time, or with its keys where there is none."""
+    if not budget.modelled:
+        keys = [key for key, own in (("target", "nna-vbd"), ("activations", _MODELLED_DEPTHS)) if
+                getattr(budget, key) != own]  # fmt: skip
+        return [f"allocate.{key}: goes with traffic_mb or milliseconds only" for key in keys]
+    found = [
+        f"allocate.{key}: {value:g} is not more than 0"
+        for key in ("traffic_mb", "milliseconds")
+        if (value := getattr(budget, key)) is not None and not value > 0
+    ]
+    try:
+        model_facts(budget.target)
+    except UsageError as error:
+        found.append(f"allocate.target: {error}")
+    listed = ", ".join(map(str, _MODELLED_DEPTHS))
+    wrong = [bits for bits in budget.activations if bits not in _MODELLED_DEPTHS]
+    found += [f"allocate.activations: {bits} bits; there are {listed}" for bits in wrong]
+    found += [
+        f"allocate.candidates[{place}]: '{spec}' is not one of {', '.join(_MODELLED)}, which the target computes with"
+        for place, spec in enumerate(budget.specs)
+        if spec not in _MODELLED
+    ]
+    quantize = recipe.quantize or Quantize()
+    if not quantize.activations or quantize.dynamic:
+        found.append("allocate: the target computes in integers: give quantize.activations, and not dynamic ones")
     return found
 
 

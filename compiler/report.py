@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -90,7 +90,7 @@ class FrontPoint:
     """A choice of formats on the front of size and error.
 
     Attributes:
-        bytes: of all allocated weights.
+        bytes: of all allocated weights; what else they are, or nanoseconds, is said by ``Report.front_axis``.
         error: relative squared error of the network's outputs, predicted; measured where ``measured`` is given.
         chosen: whether this is the one in the model.
         uniform: the format where all weights have the same, for comparison; else empty.
@@ -148,6 +148,7 @@ class Report:
         file: bytes of the file by what they are ("weights", "code", "graph" ...); their sum is the file's size.
         kind: of the file: "onnx" or "artifact".
         front: of the bit allocation, by size.
+        front_axis: what its sizes are: bytes of weights or of traffic, or nanoseconds; the latter two by a model.
         gathers: permutations that could not be absorbed and cost a gather at run time.
         notes: of the network as a whole.
     """
@@ -162,6 +163,7 @@ class Report:
     gathers: int = 0
     gate: GateReport | None = None
     notes: tuple[str, ...] = ()
+    front_axis: Literal["weights", "traffic", "time"] = "weights"
 
     @property
     def bytes_before(self) -> int:

@@ -23,6 +23,8 @@ Results = Iterable[Mapping[str, Array]]
 Run = Callable[[Feed], dict[str, Array]]
 Probe = Callable[[Array], float]
 """The deviation with another array in the place of one weight."""
+ValueProbe = Callable[[Callable[[Array], Array]], float]
+"""The deviation with one value changed so in every feed."""
 
 _ACTIVATIONS = frozenset({"Softmax", "LogSoftmax", "Sigmoid"})
 
@@ -99,6 +101,24 @@ class Deviation:
             name = weight.value.name or ""
             run = runner(_part(self._model, [*live[0], name], self.names))
             yield weight, self._probe(run, name, live)
+
+    def value_probes(self, names: Sequence[str]) -> Iterator[tuple[str, ValueProbe]]:
+        """For each value (an input, or what a node makes) a way to try changes to it, in graph order.
+
+        As with ``probes``, only what comes after the value runs, and a probe is valid until the next one.
+        """
+        nodes = list(self._model.graph)
+        reads = [_reads(node) for node in nodes]
+        made = {value.name or "": 0 for value in self._model.graph.inputs}
+        made |= {value.name or "": at + 1 for at, node in enumerate(nodes) for value in node.outputs}
+        live: list[Feed] = self._feeds
+        for name in sorted(names, key=made.__getitem__):
+            live = self._advance(live, _crossing(self._model.graph, nodes, reads, made[name], self.names))
+            run = runner(_part(self._model, list(live[0]), self.names))
+            yield name, self._value_probe(run, name, live)
+
+    def _value_probe(self, run: Run, name: str, live: list[Feed]) -> ValueProbe:
+        return lambda change: self.of(run({**feed, name: change(feed[name])}) for feed in live)
 
     def _probe(self, run: Run, name: str, live: list[Feed]) -> Probe:
         return lambda array: self.of(run({**feed, name: array}) for feed in live)

@@ -11,6 +11,7 @@ EfficientNet-Lite0, where the logits were off by half their norm.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,7 +36,7 @@ class QuantizedTensor:
 
 @dataclass(frozen=True)
 class QuantizedLayer:
-    """An integer layer and the tensors whose quantizers it reads; ``bits`` is what its rule said."""
+    """An integer layer and the tensors whose quantizers it reads; ``bits`` is what its rule said, or theirs said."""
 
     layer: str
     operator: str
@@ -65,6 +66,7 @@ class QuantizeActivations(ir.passes.InPlacePass):
         percentile: float = 99.99,
         symmetric: bool = False,
         integers: Literal["uint8", "int8"] = "uint8",
+        depths: Mapping[str, int] | None = None,
     ) -> None:
         """
         Args:
@@ -75,6 +77,7 @@ class QuantizeActivations(ir.passes.InPlacePass):
             symmetric: zero points are 0; integers are signed where the range has negative values.
             integers: at 8 bits with zero points either type holds any range, and kernels want the same type on all
                 sides. onnxruntime fuses more with uint8 on x86, where it has to convert int8 first.
+            depths: of tensors, by the name of the one whose distribution decides; they go before the rule's.
         """
         super().__init__()
         self.rule = rule
@@ -83,6 +86,7 @@ class QuantizeActivations(ir.passes.InPlacePass):
         self.percentile = percentile
         self.symmetric = symmetric
         self.integers = integers
+        self.depths = depths or {}
         self.layers: list[QuantizedLayer] = []
         self.tensors: list[QuantizedTensor] = []
         self.fallbacks: list[Fallback] = []
@@ -106,7 +110,8 @@ class QuantizeActivations(ir.passes.InPlacePass):
         tensors = [self._quantizer(group) for group in plan.groups]
         for node, bits in plan.layers.items():
             read = tuple(group.root.name or "" for group in plan.groups if node in group.users)
-            self.layers.append(QuantizedLayer(node.name or "", node.op_type, bits, read))
+            given = [self.depths[name] for name in read if name in self.depths]
+            self.layers.append(QuantizedLayer(node.name or "", node.op_type, max(given, default=bits), read))
         self.fallbacks = [Fallback(node.name or "", reasons[node]) for node in model.graph if node in reasons]
         for group, tensor in zip(plan.groups, tensors, strict=True):
             _apply(model, plan, group, tensor.quantizer, all(_has_integers(model, node) for node in group.users))
@@ -137,9 +142,10 @@ class QuantizeActivations(ir.passes.InPlacePass):
 
     def _quantizer(self, group: Group) -> QuantizedTensor:
         name = group.root.name or ""
-        low, high = self.statistics.range(name, self.method, group.bits, self.percentile)
-        signed = self.integers == "int8" if group.bits == 8 else None
-        return QuantizedTensor(name, fit(low, high, group.bits, signed, self.symmetric), low, high)
+        bits = self.depths.get(name, group.bits)
+        low, high = self.statistics.range(name, self.method, bits, self.percentile)
+        signed = self.integers == "int8" if bits == 8 else None
+        return QuantizedTensor(name, fit(low, high, bits, signed, self.symmetric), low, high)
 
 
 def _has_integers(model: ir.Model, node: ir.Node) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -86,6 +86,14 @@ class Sensitivities:
     def options(self, choice: Sequence[int]) -> list[Option]:
         """The options of a choice, one index a layer."""
         return [layer.options[index] for layer, index in zip(self.layers, choice, strict=True)]
+
+    def priced(self, cost: Cost) -> Sensitivities:
+        """The same errors with other costs."""
+        layers = []
+        for layer in self.layers:
+            options = [replace(option, cost=float(cost(layer.weight, option.packed))) for option in layer.options]
+            layers.append(replace(layer, options=tuple(options)))
+        return Sensitivities(layers, self._deviation)
 
     def joint(self, choice: Sequence[int]) -> float:
         """The deviation of the outputs with all weights replaced at once.

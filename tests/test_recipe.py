@@ -50,9 +50,16 @@ def test_own_keys_win_over_the_preset() -> None:
         ("[quantize]\nweights = 'int4'\n[astc]\nblock = '6x6'", "keep one"),
         ("[astc]\nblock = '7x7'", r"astc\.block.*7x7"),
         ("[cluster]\ncentroids = 1", r"cluster\.centroids"),
-        ("[allocate]\nbits = 4.0\nbytes = 100", r"exactly one of bits, bytes, max_error, not bits and bytes"),
+        ("[allocate]\nbits = 4.0\nbytes = 100", r"exactly one of bits, bytes, max_error, .*, not bits and bytes"),
         ("[allocate]\nbits = 4.0\ncandidates = ['int4', 'int1']", r"allocate\.candidates\[1\]"),
         ("[allocate]\nbits = 4.0\nsamples = 0", r"allocate\.samples: 0 is not 1 or more"),
+        ("[allocate]\ntraffic_mb = 1.0\nbits = 4.0", r"exactly one of .*, not bits and traffic_mb"),
+        ("[allocate]\ntraffic_mb = 1.0", r"allocate: the target computes in integers: give quantize\.activations"),
+        ("[allocate]\nmilliseconds = -1.0\n[quantize]\nactivations = 8", r"milliseconds: -1 is not more than 0"),
+        ("[allocate]\ntraffic_mb = 1.0\ntarget = 'cpu'", r"allocate\.target: there is no model of .*nna-vbd"),
+        ("[allocate]\ntraffic_mb = 1.0\nactivations = [3]", r"allocate\.activations: 3 bits; there are 4"),
+        ("[allocate]\ntraffic_mb = 1.0\ncandidates = ['vbd(5)']", r"allocate\.candidates\[0\]: 'vbd\(5\)'"),
+        ("[allocate]\nbits = 4.0\nactivations = [8]", r"allocate\.activations: goes with traffic_mb"),
         ("[lowrank]", "exactly one of rank, energy"),
         ("[lowrank]\nrank = 0", "lowrank.rank: 0"),
         ("[lowrank]\nenergy = 1.5", "lowrank.energy: 1.5"),
@@ -131,7 +138,7 @@ def test_the_documented_keys_exist() -> None:
 
     text = (tilewright.recipe.__doc__ or "").partition("\n\n")[2].rpartition("\n\n")[0]
     kept = [line[4:] for line in text.splitlines()]
-    dropped = ("bytes =", "max_error =")
+    dropped = ("bytes =", "max_error =", "traffic_mb =", "milliseconds =", "target =", "activations = [")
     text = "\n".join(line for line in kept if not line.startswith(dropped))
     import sys
 

@@ -48,10 +48,10 @@ def main() -> int:
             base = modelled(network, now, 8, 8)
             for depths in _DEPTHS:
                 found = modelled(network, now, *depths)
-                speed, traffic = base.cycles / found.cycles, found.dram_bytes / base.dram_bytes - 1
+                speed, traffic = base.cycles / found.cycles, found.external / base.external - 1
                 table.add_row(
                     name, f"{room >> 10} KiB", "{}, {}".format(*depths), f"{found.milliseconds:.2f}",
-                    f"{found.dram_bytes / 1e6:.2f}", f"{found.energy_uj / 1e3:.2f}", f"{speed:.2f}", f"{traffic:+.0%}",
+                    f"{found.external / 1e6:.2f}", f"{found.energy_uj / 1e3:.2f}", f"{speed:.2f}", f"{traffic:+.0%}",
                     f"{found.energy_uj / base.energy_uj - 1:+.0%}",
                 )  # fmt: skip
                 if (name, room, depths) == ("EfficientNet-Lite0", facts.on_chip_bytes, (4, 4)):

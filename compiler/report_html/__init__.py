@@ -14,7 +14,7 @@ from tilewright.files import replace_file
 from tilewright.report import FrontPoint, GateReport, PivotReport, Report
 from tilewright.report_html import charts, weights
 from tilewright.report_html.elements import ARROW, cell, details, legend, name, numbers, section, swatch, table
-from tilewright.report_html.figures import counted, number, ratio, share, size, toml
+from tilewright.report_html.figures import counted, duration, number, ratio, share, size, toml
 from tilewright.report_html.markup import Markup, join, tag
 from tilewright.report_html.style import SCRIPT, STYLE
 
@@ -104,6 +104,14 @@ def _notes(report: Report) -> Markup:
     return section("Notes", "", tag("ul", *(tag("li", note) for note in notes))) if notes else Markup()
 
 
+_AXES = {
+    "weights": ("size of the weights", size, "bytes"),
+    "traffic": ("DRAM traffic of an inference", size, "bytes"),
+    "time": ("time of an inference", duration, "nanoseconds"),
+}
+"""Of the front: what its sizes are, how one is written, and their unit in a table."""
+
+
 def _front(report: Report) -> Markup:
     points = _thinned(sorted(report.front, key=lambda point: point.bytes))
     if not points:
@@ -116,13 +124,17 @@ def _front(report: Report) -> Markup:
         ]
         for point in points
     ]
-    figures = table([("bytes", "n"), ("predicted error", "n"), ("measured error", "n"), ("", "")], rows)
-    lead = "Relative squared error of the network's outputs over the size of all weights, for each choice of formats."
-    if report.kind == "onnx":
+    axis, amount, unit = _AXES[report.front_axis]
+    title = {"weights": "Size", "traffic": "Traffic", "time": "Time"}[report.front_axis]
+    figures = table([(unit, "n"), ("predicted error", "n"), ("measured error", "n"), ("", "")], rows)
+    lead = f"Relative squared error of the network's outputs over the {axis}, for each choice of formats."
+    if report.front_axis != "weights":
+        lead += " A model of the target gives it; nothing was measured there."
+    elif report.kind == "onnx":
         lead += " Sizes are those in an artifact, where arrays may be entropy-coded; in an ONNX file they never are."
     known = [point for point in points if math.isfinite(point.error)]
     if len(known) < 2:  # no curve
-        return section("Size and error", lead, figures)
+        return section(f"{title} and error", lead, figures)
     entries = [("predicted", tag("path", d="M0 6H22", class_="predicted"))]
     if any(point.measured is not None for point in known):
         entries.append(("measured", tag("circle", cx=11, cy=6, r=4, class_="measured-dot")))
@@ -131,12 +143,12 @@ def _front(report: Report) -> Markup:
     if any(point.chosen for point in known):
         entries.append(("chosen", tag("circle", cx=11, cy=6, r=5, class_="chosen")))
     drawn = (
-        tag("div", charts.front(known, width, height), class_=kind)
+        tag("div", charts.front(known, width, height, axis, amount), class_=kind)
         for kind, width, height in (("wide", 1000, 340), ("narrow", 360, 280))
     )
     some = f"{len(points):,} of " if len(points) < len(report.front) else ""
     unfolding = details(f"Figures of {some}{counted(len(report.front), 'choice')}", figures)
-    return section("Size and error", lead, legend(*entries), tag("div", *drawn, class_="front"), unfolding)
+    return section(f"{title} and error", lead, legend(*entries), tag("div", *drawn, class_="front"), unfolding)
 
 
 def _thinned(points: Sequence[FrontPoint]) -> list[FrontPoint]:

@@ -17,6 +17,9 @@ from tilewright.report_html.markup import Markup, tag
 Scale = Callable[[float], float]
 """From a value to a coordinate."""
 
+Amount = Callable[[float], str]
+"""How a size is written."""
+
 Tick = tuple[float, str]
 """A value on an axis, and its label."""
 
@@ -127,15 +130,18 @@ def pivot(kept: PivotReport) -> Markup:
     return tag("svg", *shapes, role="img", aria_label=label, class_="range")
 
 
-def front(points: Sequence[FrontPoint], width: int, height: int) -> Markup:
+def front(
+    points: Sequence[FrontPoint], width: int, height: int, axis: str = "size of the weights", amount: Amount = size
+) -> Markup:
     """The predicted curve, what was measured, the choice, and the same format for all weights.
 
     Args:
         points: by size, at least one; predicted errors are finite, measured ones that are not are left out.
+        axis, amount: what sizes are of, and how one is written.
     """
     measured = [(point, point.measured) for point in points if point.measured is not None]
     measured = [(point, error) for point, error in measured if math.isfinite(error)]
-    x, x_ticks = _sizes([point.bytes for point in points], width)
+    x, x_ticks = _sizes([point.bytes for point in points], width, amount)
     errors = [point.error for point in points] + [error for _, error in measured]
     y, y_ticks = _errors(errors, height)
     bottom, right = height - _BOTTOM, width - _RIGHT
@@ -152,12 +158,12 @@ def front(points: Sequence[FrontPoint], width: int, height: int) -> Markup:
         ]
     shapes += [
         tag("line", x1=_LEFT, x2=right, y1=bottom, y2=bottom, class_="axis"),
-        tag("text", "size of the weights", x=right, y=height - 6, text_anchor="end", class_="title"),
+        tag("text", axis, x=right, y=height - 6, text_anchor="end", class_="title"),
     ]
     chosen = [point for point in points if point.chosen]
     for point in chosen[:1]:
         at = x(point.bytes)
-        caption = f"chosen: {size(point.bytes)}"
+        caption = f"chosen: {amount(point.bytes)}"
         anchor = "start" if at < _LEFT + 60 else "end" if at > right - 60 else "middle"
         shapes += [
             tag("line", x1=at, x2=at, y1=_TOP - 8, y2=bottom, class_="drop"),
@@ -168,13 +174,13 @@ def front(points: Sequence[FrontPoint], width: int, height: int) -> Markup:
     shapes.append(tag("path", d=f"M{path}", class_="predicted"))
     mixed = [point for point in points if not point.uniform]
     dotted = mixed if len(mixed) <= _DOTS else chosen
-    shapes += [_dot(x(p.bytes), y(p.error), p, "predicted", p.error, 2.5) for p in dotted]
+    shapes += [_dot(x(p.bytes), y(p.error), amount(p.bytes), "predicted", p.error, 2.5) for p in dotted]
     uniform = [point for point in points if point.uniform]
-    shapes += [_square(x(p.bytes), y(p.error), p) for p in uniform]
+    shapes += [_square(x(p.bytes), y(p.error), p, amount) for p in uniform]
     lines = [(x(p.bytes) - 2, 0.0, x(p.bytes) + 2, math.inf) for p in chosen[:1]]
     lines += [(x(a.bytes), y(a.error) - 2, x(b.bytes), y(b.error) + 2) for a, b in pairwise(curve)]
     shapes += _names([(x(p.bytes), y(p.error), p.uniform) for p in uniform], right, lines)
-    shapes += [_dot(x(p.bytes), y(error), p, "measured", error, 4) for p, error in measured]
+    shapes += [_dot(x(p.bytes), y(error), amount(p.bytes), "measured", error, 4) for p, error in measured]
     shapes += [tag("circle", cx=x(p.bytes), cy=y(p.error), r=8, class_="chosen") for p in chosen]
     label = f"Error over size for {len(points)} choices of formats, {len(measured)} of them measured; figures below"
     view = {"viewBox": f"0 0 {width} {height}"}
@@ -192,14 +198,14 @@ def _lower_envelope(points: Sequence[FrontPoint]) -> list[FrontPoint]:
     return curve
 
 
-def _dot(x: float, y: float, point: FrontPoint, kind: str, error: float, radius: float) -> Markup:
-    title = tag("title", f"{size(point.bytes)}: {kind} error {number(error, '{:.2e}')}")
+def _dot(x: float, y: float, at: str, kind: str, error: float, radius: float) -> Markup:
+    title = tag("title", f"{at}: {kind} error {number(error, '{:.2e}')}")
     return tag("circle", title, cx=x, cy=y, r=radius, class_=f"{kind}-dot")
 
 
-def _square(x: float, y: float, point: FrontPoint) -> Markup:
+def _square(x: float, y: float, point: FrontPoint, amount: Amount) -> Markup:
     """The same format for every weight."""
-    title = tag("title", f"{point.uniform} everywhere, {size(point.bytes)}: predicted error {point.error:.2e}")
+    title = tag("title", f"{point.uniform} everywhere, {amount(point.bytes)}: predicted error {point.error:.2e}")
     return tag("rect", title, x=x - 4, y=y - 4, width=8, height=8, class_="uniform")
 
 
@@ -236,13 +242,13 @@ def _overlap(a: _Box, b: _Box) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
-def _sizes(values: Sequence[float], width: int) -> tuple[Scale, list[Tick]]:
+def _sizes(values: Sequence[float], width: int, amount: Amount) -> tuple[Scale, list[Tick]]:
     """Scale, and ticks with labels; no label twice, where sizes differ by less than labels tell."""
     low, high = min(values), max(values)
     margin = 0.04 * (high - low) or 0.5 * high or 1
     low, high = max(0, low - margin), high + margin
     scale = (width - _LEFT - _RIGHT) / (high - low)
-    by_label = {size(value): (value, size(value)) for value in ticks(low, high, width // _TICK)}
+    by_label = {amount(value): (value, amount(value)) for value in ticks(low, high, width // _TICK)}
     return lambda value: _LEFT + (value - low) * scale, list(by_label.values())
 
 

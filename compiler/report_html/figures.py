@@ -25,6 +25,11 @@ def size(nbytes: float) -> str:
     return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f}\N{NO-BREAK SPACE}{_UNITS[power - 1]}"
 
 
+def duration(nanoseconds: float) -> str:
+    """Milliseconds, to three figures."""
+    return f"{nanoseconds / 1e6:.3g}\N{NO-BREAK SPACE}ms"
+
+
 def number(value: float | None, form: str) -> str:
     """A figure by a format string; a dash where there is none."""
     if value is None or math.isnan(value):

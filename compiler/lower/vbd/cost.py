@@ -56,20 +56,21 @@ class LayerCost:
     """One layer; bytes and cycles are of one inference.
 
     Attributes:
-        compute: cycles that the arithmetic alone takes.
+        busy: cycles that the arithmetic alone takes.
         utilisation: share of the multipliers that is busy over all cycles.
         weight_bytes: of the traffic with DRAM those that are weights, biases, scales and tables.
+        external, sram: bytes read and written in DRAM and on the chip.
         energy_uj: in microjoules.
     """
 
     layer: str
     cycles: int
-    compute: int
+    busy: int
     macs: int
     utilisation: float
     weight_bytes: int
-    dram_bytes: int
-    sram_bytes: int
+    external: int
+    sram: int
     energy_uj: float
 
 
@@ -80,8 +81,8 @@ class Total:
     cycles: int
     milliseconds: float
     macs: int
-    dram_bytes: int
-    sram_bytes: int
+    external: int
+    sram: int
     energy_uj: float
 
 
@@ -100,8 +101,8 @@ def total(layers: tuple[LayerCost, ...], facts: Facts) -> Total:
         cycles,
         1e3 * cycles / facts.clock_hz,
         sum(layer.macs for layer in layers),
-        sum(layer.dram_bytes for layer in layers),
-        sum(layer.sram_bytes for layer in layers),
+        sum(layer.external for layer in layers),
+        sum(layer.sram for layer in layers),
         sum(layer.energy_uj for layer in layers),
     )
 

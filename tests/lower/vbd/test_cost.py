@@ -34,28 +34,28 @@ def test_a_layer_by_hand(facts: Facts) -> None:
     first, second, joined, last = costs(chain(), facts)
     assert first.macs == 8 * 8 * 32 * 9 * 16
     # 2048 / 8 / 16 = 16 elements of each of 8 channels at a time, 16 products of each in a clock.
-    assert first.compute == (32 // 8) * (64 // 16) * (9 * 16 // 16)
+    assert first.busy == (32 // 8) * (64 // 16) * (9 * 16 // 16)
     stream = {layer.layer: layer for layer in compile_network(chain()).layers}
     for cost in (first, second, last):
         assert cost.weight_bytes == stream[cost.layer].weight_bytes + stream[cost.layer].scale_bytes
-    assert first.dram_bytes == first.weight_bytes + 8 * 8 * 16
-    assert second.dram_bytes == second.weight_bytes  # its maps stay on the chip
-    assert (joined.dram_bytes, joined.macs, joined.utilisation) == (0, 0, 0)
-    assert joined.sram_bytes == 3 * 8 * 8 * 32
-    assert last.dram_bytes == last.weight_bytes + 8 * 8 * 8
+    assert first.external == first.weight_bytes + 8 * 8 * 16
+    assert second.external == second.weight_bytes  # its maps stay on the chip
+    assert (joined.external, joined.macs, joined.utilisation) == (0, 0, 0)
+    assert joined.sram == 3 * 8 * 8 * 32
+    assert last.external == last.weight_bytes + 8 * 8 * 8
     assert second.energy_uj * 1e6 == pytest.approx(
-        second.macs * (0.2 + 0.1) + second.sram_bytes * 12.5 + second.dram_bytes * 162.5
+        second.macs * (0.2 + 0.1) + second.sram * 12.5 + second.external * 162.5
     )
     for cost in (first, second, last):
-        assert cost.cycles == max(cost.compute, -(-cost.dram_bytes // 8), -(-cost.sram_bytes // 256))
+        assert cost.cycles == max(cost.busy, -(-cost.external // 8), -(-cost.sram // 256))
         assert cost.utilisation == cost.macs / (2048 * cost.cycles)
 
 
 def test_deep_integers_take_twice_the_time(facts: Facts) -> None:
     facts = replace(facts, dram_bytes_per_clock=1e9)
     shallow, deep = (costs(at_depth(chain(), 8, bits), facts)[1] for bits in (8, 10))
-    assert deep.compute == 2 * shallow.compute
-    assert costs(at_depth(chain(), 16, 4), facts)[1].compute == 2 * shallow.compute
+    assert deep.busy == 2 * shallow.busy
+    assert costs(at_depth(chain(), 16, 4), facts)[1].busy == 2 * shallow.busy
 
 
 def test_what_fits_stays_on_the_chip() -> None:
@@ -82,7 +82,7 @@ def test_the_published_check_points(facts: Facts) -> None:
     network = efficientnet_lite0()
     eight, four = (modelled(network, facts, bits, bits) for bits in (8, 4))
     assert eight.cycles / four.cycles == pytest.approx(SPEED, abs=0.05)
-    assert four.dram_bytes / eight.dram_bytes - 1 == pytest.approx(TRAFFIC, abs=0.05)
+    assert four.external / eight.external - 1 == pytest.approx(TRAFFIC, abs=0.05)
 
 
 def test_totals(facts: Facts) -> None:
@@ -90,7 +90,7 @@ def test_totals(facts: Facts) -> None:
     whole = total(layers, facts)
     assert whole.cycles == sum(layer.cycles for layer in layers)
     assert whole.milliseconds == pytest.approx(whole.cycles / 1e6)  # 1 GHz
-    assert whole.dram_bytes == sum(layer.dram_bytes for layer in layers)
+    assert whole.external == sum(layer.external for layer in layers)
 
 
 def test_no_model() -> None:
