@@ -51,7 +51,7 @@ def _copy(graph: ir.Graph, node: ir.Node, value: ir.Value, producer: ir.Node, ch
         label = f"{link.name or link.op_type}/before {node.name or node.op_type}"
         copy = ir.Node("", link.op_type, [current, *link.inputs[1:]], list(link.attributes.values()), name=label)
         made, old = copy.outputs[0], link.outputs[0]
-        made.name, made.shape, made.dtype = f"{old.name}/before {value.name}", value.shape, old.dtype
+        made.name, made.shape, made.type = f"{old.name}/before {value.name}", value.shape, old.type
         if DEPTH in old.meta:
             made.meta[DEPTH] = old.meta[DEPTH]
         copies.append(copy)
