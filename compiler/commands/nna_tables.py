@@ -38,7 +38,12 @@ _SIZES = (
     ("entropy", "entropy_bytes"),
     ("biases, scales, tables", "scale_bytes"),
 )
-_ESTIMATES = (("cycles", "cycles"), ("flash, DRAM bytes", "external"), ("SRAM bytes", "sram"))
+_ESTIMATES = (
+    ("cycles", "cycles"),
+    ("flash, DRAM bytes", "external"),
+    ("SRAM bytes", "sram"),
+    ("microjoules", "energy_uj"),
+)
 
 
 def show(table: Mapping[str, Any], out: Console) -> None:
@@ -59,38 +64,38 @@ def show(table: Mapping[str, Any], out: Console) -> None:
         out.print(_layers(table["parts"]))
     if any(layer.get("estimate") for layer in layers):
         out.print(_estimates(table["parts"]))
-        out.print("estimated from shapes, blocks and Vela's model of memory; nothing was measured", highlight=False)
+        out.print("of shapes, depths and a model of the device and its memory; nothing was measured", highlight=False)
     for name, reason in table["host"].items():
         out.print(f"on the host: {name}: {reason}", markup=False, highlight=False)
 
 
 def _layers(parts: Sequence[Mapping[str, Any]]) -> Table:
-    rows = Table("stream", "layer")
+    layers = [(number, layer) for number, part in enumerate(parts) for layer in part["layers"]]
+    deep = "weight_bits" in layers[0][1]
+    rows = Table("stream", "layer", *(("bits: in, weights, out",) if deep else ()))
     for heading, _ in _SIZES:
         rows.add_column(heading, justify="right")
-    for number, part in enumerate(parts):
-        for layer in part["layers"]:
-            rows.add_row(str(number), layer["layer"], *(_size(layer[key]) for _, key in _SIZES))
+    for number, layer in layers:
+        depths = [str(layer[f"{key}_bits"] or "-") for key in ("input", "weight", "output")] if deep else []
+        sizes = (_size(layer[key]) for _, key in _SIZES)
+        rows.add_row(str(number), layer["layer"], *([", ".join(depths)] if deep else []), *sizes)
     return rows
 
 
 def _estimates(parts: Sequence[Mapping[str, Any]]) -> Table:
-    rows = Table("stream", "layer", title="Estimated")
-    for heading in ("cycles", "MACs busy", *(heading for heading, _ in _ESTIMATES[1:])):
+    layers = [(number, layer) for number, part in enumerate(parts) for layer in part["layers"]]
+    known = [(heading, key) for heading, key in _ESTIMATES if key in layers[0][1]["estimate"]]
+    rows = Table("stream", "layer", title="By a model" if known[-1][1] == "energy_uj" else "Estimated")
+    for heading in ("cycles", "MACs busy", *(heading for heading, _ in known[1:])):
         rows.add_column(heading, justify="right")
-    totals = dict.fromkeys((key for _, key in _ESTIMATES), 0)
-    for number, part in enumerate(parts):
-        for layer in part["layers"]:
-            estimate, busy = layer["estimate"], layer["utilisation"]
-            cells = [_size(estimate[key]) for _, key in _ESTIMATES]
-            rows.add_row(str(number), layer["layer"], cells[0], f"{busy:.0%}" if busy else "", *cells[1:])
-            for key in totals:
-                totals[key] += estimate[key]
+    for number, layer in layers:
+        busy, cells = layer["utilisation"], [_size(layer["estimate"][key]) for _, key in known]
+        rows.add_row(str(number), layer["layer"], cells[0], f"{busy:.0%}" if busy else "", *cells[1:])
     rows.add_section()
-    cells = [_size(total) for total in totals.values()]
+    cells = [_size(sum(layer["estimate"][key] for _, layer in layers)) for _, key in known]
     rows.add_row("", "all", cells[0], "", *cells[1:])
     return rows
 
 
 def _size(size: float) -> str:
-    return f"{size:,.0f}" if size else ""
+    return (f"{size:,.0f}" if size >= 10 else f"{size:.2g}") if size else ""

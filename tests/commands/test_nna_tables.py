@@ -25,6 +25,21 @@ def test_layers_and_reasons(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "nothing was measured" in text
 
 
+def test_depths_and_energy_of_a_variable_depth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "model.tw"
+    tilewright.compile(models.residual(), "nna-vbd").save(path)
+    assert main(["inspect", str(path), "--json"]) == 0
+    layers = [
+        layer for part in json.loads(capsys.readouterr().out)["metadata"]["nna"]["parts"] for layer in part["layers"]
+    ]
+    assert all(layer["estimate"]["cycles"] > 0 and layer["estimate"]["energy_uj"] > 0 for layer in layers)
+    assert main(["inspect", str(path)]) == 0
+    text = capsys.readouterr().out
+    assert "By a model" in text
+    assert "8, 8, 8" in text
+    assert "nothing was measured" in text
+
+
 def test_estimates_are_data_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "model.tw"
     tilewright.compile(models.residual(), "nna-ethos-u55-256").save(path)

@@ -11,8 +11,10 @@ from tilewright.integer.network import Concat, Convolution, Lookup, Map, Network
 from tilewright.integer.rounding import Requantize
 from tilewright.integer.windows import Window
 from tilewright.lower.vbd.checks import output_of, problems, sum_of
+from tilewright.lower.vbd.cost import Facts, LayerCost, costs
 from tilewright.lower.vbd.memory import Place, place
 from tilewright.lower.vbd.weights import Weights
+from tilewright.targets import model_facts
 
 MAGIC = b"VBD1"
 CODES = {
@@ -36,6 +38,8 @@ class LayerCode:
         scale_bytes: of biases and scales, or of a table.
         plain_bytes: of the weights at 8 bits.
         entropy_bytes: of the weights at their zero-order entropy: what no code without context gets below.
+        estimate: what the layer takes by a model; nothing was measured.
+        utilisation: share of the multipliers that is busy by it.
     """
 
     layer: str
@@ -47,6 +51,8 @@ class LayerCode:
     scale_bytes: int
     plain_bytes: int
     entropy_bytes: float
+    estimate: LayerCost
+    utilisation: float
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,8 @@ class _Emitter:
         self.weights = Weights()
         self.numbers = {index: number for number, index in enumerate(self.placement.places)}
         self.layers: list[LayerCode] = []
+        facts = Facts.of(model_facts("nna-vbd"))
+        self.costs = iter(costs(network, facts))  # in the order of records
 
     def run(self) -> Stream:
         maps = [_map(self.network.maps[index], where) for index, where in self.placement.places.items()]
@@ -101,8 +109,9 @@ class _Emitter:
         weight_bytes = operation.weight_bytes if isinstance(operation, Convolution) else 0
         depths = [self.network.maps[index].affine.bits for index in (*operation.sources, operation.target)]
         rest = len(self.weights) - before - weight_bytes
+        cost, shape = next(self.costs), (max(depths[:-1]), bits, depths[-1])
         self.layers.append(
-            LayerCode(operation.layer, name, max(depths[:-1]), bits, depths[-1], weight_bytes, rest, size, entropy / 8)
+            LayerCode(operation.layer, name, *shape, weight_bytes, rest, size, entropy / 8, cost, cost.utilisation)
         )
         return struct.pack(f"<{len(words) + 1}I", CODES[name] | len(words) + 1 << 16, *words)
 
