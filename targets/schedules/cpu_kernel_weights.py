@@ -81,7 +81,8 @@ def kernel_weights(
 
 _BREAK_EVEN = 0.6  # of a float32 product of many rows: finding columns and loading activations anew costs the rest
 _BREAK_EVEN_ONE_ROW = 0.85  # where weights come from memory: of a dense matrix there is no index to read
-_MEMORY = 1.0  # instructions that take as long as reading one float32 weight of one row from memory
+_MEMORY = 1.25  # instructions that take as long as reading one float32 weight of one row from memory
+_PLANE = 2  # instructions that decode a register of one bit plane
 _TOGETHER = 8  # rows that surely share decoded weights
 
 
@@ -168,8 +169,10 @@ class _Wants:
         return Lookup.of(self.device, blocks.vector_lanes, blocks.centroids)
 
     def _looking(self, blocks: Blocks) -> float:
-        """Instructions that look up a whole register of centroids."""
-        return self._lookup(blocks).cost * blocks.lanes / blocks.vector_lanes if blocks.centroids else 0.0
+        """Instructions that make a whole register of centroids of their numbers; 0 for other weights."""
+        if not blocks.centroids:
+            return 0.0
+        return (self._lookup(blocks).cost + _PLANE * len(blocks.planes)) * blocks.lanes / blocks.vector_lanes
 
     def _has_kernel(self, blocks: Blocks) -> bool:
         lanes = blocks.vector_lanes

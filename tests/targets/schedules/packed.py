@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from tilewright.runtime import Session
 from tilewright.targets import resolve
 from tilewright.targets.schedules.cpu_blocks import Blocks
 from tilewright.targets.schedules.cpu_compressed import Compressed, compressed, offsets
+from tilewright.targets.schedules.cpu_lookup import Lookup
 from tilewright.targets.schedules.cpu_spatial import Window
 
 Array = npt.NDArray[Any]
@@ -27,10 +28,13 @@ class Case:
     """A layer, its weights and activations.
 
     Attributes:
-        payload: what is stored, [outputs, k * bw]: integers, or floats.
+        payload: what is stored, [outputs, stored columns]: integers, floats or numbers of centroids.
         index: [block rows, k], None for dense weights.
         scales: [outputs, groups], None where there are none.
         x: of ``layer.shape``.
+        zeros: zero points [outputs, groups], None where there are none.
+        centroids: float32, None where there are none.
+        places: which two of every four columns are stored, 4-bit codes [outputs, fours], None where all are.
     """
 
     layer: Compressed
@@ -38,6 +42,9 @@ class Case:
     index: Array | None
     scales: Array | None
     x: Array
+    zeros: Array | None = None
+    centroids: Array | None = None
+    places: Array | None = None
 
     @property
     def arrays(self) -> list[Array]:
@@ -46,16 +53,31 @@ class Case:
         arrays = [] if self.layer.window is None else [np.array(offsets(self.layer), np.int32)]
         if self.index is not None:
             arrays.append(self.index.astype(np.uint16))
+        if self.places is not None:
+            arrays.append(b.pack_places(self.places))
+        if self.centroids is not None:
+            arrays.append(np.pad(self.centroids, (0, b.centroids - len(self.centroids))))
         arrays.append(b.pack(self.payload))
+        if self.zeros is not None:
+            arrays.append(b.pack_scales(self.zeros * b.gain, "int8"))
         return arrays if self.scales is None else [*arrays, b.pack_scales(self.scales)]
 
     def dense(self) -> Array:
         """The weight matrix [outputs, block columns * bw] as the kernel multiplies it, float64."""
         b = self.layer.blocks
-        values = self.payload.astype(b.values_dtype if not b.planes else np.int16).astype(np.float64) * b.gain
+        if self.centroids is not None:
+            values = self.centroids[self.payload].astype(np.float64)
+        else:
+            values = self.payload.astype(b.values_dtype if not b.planes else np.int16).astype(np.float64) * b.gain
+        if self.zeros is not None:
+            values -= self._spread(self.zeros) * b.gain
         if self.scales is not None:
-            spread = np.repeat(self.scales.astype(np.float64), b.group * b.bw, axis=1)
-            values *= spread[:, : values.shape[1]]
+            values *= self._spread(self.scales.astype(np.float64))
+        if self.places is not None:
+            fours = np.zeros((*self.places.shape, 4))
+            columns = np.stack([self.places & 3, self.places >> 2], axis=-1).astype(np.intp)
+            np.put_along_axis(fours, columns, values.reshape(*self.places.shape, 2), axis=-1)
+            values = fours.reshape(len(values), -1)
         if self.index is None:
             return values
         columns = -(-b.depth // b.bw)
@@ -64,6 +86,11 @@ class Case:
             for place, column in enumerate(self.index[row // b.bh]):
                 matrix[row, column * b.bw : (column + 1) * b.bw] = values[row, place * b.bw : (place + 1) * b.bw]
         return matrix
+
+    def _spread(self, per_group: Array) -> Array:
+        """One value a group as one a stored column."""
+        b, columns = self.layer.blocks, self.payload.shape[1]
+        return np.repeat(per_group, b.group * b.across if b.group else columns, axis=1)[:, :columns]
 
     def patches(self) -> Array:
         """The activations that each output meets, float64 [..., depth]."""
@@ -114,6 +141,9 @@ class Shape:
     tile: int = 1
     offset: int = 0
     seed: int = 0
+    asymmetric: bool = False
+    centroids: int = 0
+    pairs: bool = False  # two of four columns are stored; the block is four wide, and dense
 
     def case(self, lanes: int) -> Case:
         rng = np.random.default_rng(self.seed)
@@ -122,21 +152,27 @@ class Shape:
         columns = self.columns * taps
         k = self.kept or columns
         dtype = "float16" if self.group and self.seed % 2 else "float32" if self.group else ""
+        more = {"asymmetric": self.asymmetric, "kept": 2 if self.pairs else 0}
         blocks = Blocks(
-            self.outputs, columns * bw, bh, bw, k, self.kept > 0, self.bits, self.word, lanes, self.group, dtype
+            self.outputs, columns * bw, bh, bw, k, self.kept > 0, self.bits, self.word, lanes, self.group, dtype, **more
         )
+        if self.centroids:
+            # Every device with vectors of eight or more has the instructions.
+            lookup = Lookup(blocks.vector_lanes, self.centroids, blocks.vector_lanes in (8, 16))
+            blocks = replace(blocks, centroids=lookup.size)
         shape, window = (*self.rows, columns * bw), None
         if not self.rows:
             window = self._window()
             shape = (window.batch, window.height, window.width, self.columns * bw)
         offset = self.offset if self.word == 4 else 0
         layer = Compressed(blocks, shape, window, self.tile, offset)
-        if self.bits <= 8:
-            payload = rng.integers(-(2 ** (self.bits - 1)), 2 ** (self.bits - 1), (self.outputs, k * bw)).astype(
-                np.int16
-            )
+        shape_of_payload, half = (self.outputs, k * blocks.across), 2 ** (self.bits - 1)
+        if self.centroids:
+            payload = rng.integers(0, self.centroids, shape_of_payload).astype(np.uint8)
+        elif self.bits <= 8:
+            payload = rng.integers(-half, half, shape_of_payload).astype(np.int16)
         else:
-            payload = rng.standard_normal((self.outputs, k * bw)).astype(np.float32)
+            payload = rng.standard_normal(shape_of_payload).astype(np.float32)
         payload[rng.random(self.outputs) < 0.2] = 0  # whole rows
         index = None
         if self.kept:
@@ -146,7 +182,11 @@ class Shape:
             scales = rng.uniform(0.1, 1, (self.outputs, -(-k // self.group))).astype(dtype)
         integer = layer.integer
         x = rng.integers(0, 256, shape).astype(np.uint8) if integer else rng.standard_normal(shape).astype(np.float32)
-        return Case(layer, payload, index, scales, x)
+        zeros = rng.integers(-half, half, (self.outputs, blocks.groups)) if self.asymmetric else None
+        centroids = rng.standard_normal(self.centroids).astype(np.float32) if self.centroids else None
+        codes = np.array([0b0100, 0b1000, 0b1100, 0b1001, 0b1101, 0b1110], np.uint8)  # second place, first place
+        places = rng.choice(codes, (self.outputs, k)) if self.pairs else None
+        return Case(layer, payload, index, scales, x, zeros, centroids, places)
 
     def _window(self) -> Window:
         batch, *size = self.image
