@@ -32,23 +32,49 @@ def weight(matrix: Array, spec: str, density: float | None = None, taps: int = 1
     return CompressedWeight(unpacking, arrays, source), unpack(packed)
 
 
+def kernels(
+    found: CompressedWeight, device: str, integer: bool = True, rows: int = 1, taps: int = 1
+) -> tuple[KernelWeights, ...] | str:
+    return kernel_weights(found, integer, rows, resolve(device).device, taps)
+
+
 def kernel(
     found: CompressedWeight, device: str, integer: bool = True, rows: int = 1, taps: int = 1
 ) -> KernelWeights | str:
-    made = kernel_weights(found, integer, rows, resolve(device).device, taps)
-    return made if isinstance(made, str) else made[0]
+    """Where there is one for all rows."""
+    made = kernels(found, device, integer, rows, taps)
+    if isinstance(made, str):
+        return made
+    (single,) = made
+    return single
+
+
+def of_outputs(made: KernelWeights, role: str) -> Array:
+    """Scales or zero points by stored column, [outputs, columns or 1]."""
+    b, packed = made.blocks, made.arrays[role]
+    flat = packed.transpose(0, 2, 1).reshape(-1, packed.shape[1])[: b.outputs]
+    return np.repeat(flat, b.group * b.across, axis=1)[:, : b.k * b.across] if b.group else flat
 
 
 def integers(made: KernelWeights) -> Array:
     """The matrix as the kernel multiplies it, before scales, [outputs, columns]; columns of each tap are padded."""
     b = made.blocks
-    values = unpacked(b, made.arrays["values"])[: b.outputs].astype(np.float64) * b.gain
+    values = unpacked(b, made.arrays["values"])[: b.outputs].astype(np.float64)
+    values = made.arrays["centroids"][values.astype(int)] if b.centroids else values * b.gain
+    if b.asymmetric:
+        values = values - of_outputs(made, "zeros")
+    if b.kept:
+        pairs = made.arrays["places"].transpose(0, 2, 1).reshape(-1, made.arrays["places"].shape[1])
+        codes = np.stack([pairs & 15, pairs >> 4], axis=2).reshape(len(pairs), -1)[: b.outputs, : b.k]
+        fours = np.zeros((b.outputs, b.k, 4))
+        np.put_along_axis(fours, np.stack([codes & 3, codes >> 2], 2).astype(int), values.reshape(-1, b.k, 2), 2)
+        values = fours.reshape(b.outputs, -1)
     if "index" not in made.arrays:
-        return values[:, : b.k * b.bw]
+        return values
     dense = np.zeros((b.outputs, -(-b.depth // b.bw) * b.bw))
     for row in range(b.outputs):
-        for place, column in enumerate(made.arrays["index"][row // b.bh]):  # blocks that pad k are zero
-            dense[row, column * b.bw : (column + 1) * b.bw] += values[row, place * b.bw : (place + 1) * b.bw]
+        for place, column in enumerate(made.arrays["index"][row // b.bh]):
+            dense[row, column * b.bw : (column + 1) * b.bw] = values[row, place * b.bw : (place + 1) * b.bw]
     return dense
 
 
@@ -58,25 +84,36 @@ def floats(made: KernelWeights) -> Array:
     if not b.group:
         return (matrix.T.astype(np.float32) * made.factor).T
     assert "index" not in made.arrays, "groups of sparse weights follow the kept blocks"
-    scales = made.arrays["scales"].transpose(0, 2, 1).reshape(-1, made.arrays["scales"].shape[1])[: b.outputs]
-    spread = np.repeat(scales.astype(np.float32), b.group * b.bw, axis=1)[:, : matrix.shape[1]]
+    spread = of_outputs(made, "scales").astype(np.float32)
+    spread = np.repeat(spread, 2, axis=1) if b.kept else spread  # two stored columns of four
     return matrix.astype(np.float32) * spread * made.factor
+
+
+CODECS = [
+    "f16", *(f"int{bits}" for bits in range(2, 9)), "int8(per=tensor)", "int4(per=tensor)",
+    "int8(asymmetric)", "int5(asymmetric)", "int4(per=tensor,asymmetric)",
+    "codebook(2)", "codebook(16)", "codebook(20,scaled)", "codebook(256)", "vbd(4)", "vbd(6.5)", "vbd(7,per=tensor)",
+]  # fmt: skip
+GROUPED = [
+    "int4(group=32)",
+    "int4(group=16,scale=f16)",
+    "int8(group=16)",
+    "int3(group=32)",
+    "int4(group=32,asymmetric)",
+]
 
 
 @st.composite
 def weights(draw: st.DrawFn) -> tuple[Array, str, float | None]:
-    codec = draw(
-        st.sampled_from(["f16", *(f"int{bits}" for bits in range(2, 9)), "int8(per=tensor)", "int4(per=tensor)"])
-    )
-    sparse = draw(st.booleans())
+    codec = draw(st.sampled_from(CODECS))
+    layout = draw(st.sampled_from(["", "two_four", "block_sparse"]))
     rng = np.random.default_rng(draw(st.integers(0, 99)))
     matrix = rng.standard_normal((draw(st.integers(1, 50)), draw(st.integers(8, 90)))).astype(np.float32)
+    matrix *= np.exp2(rng.integers(-6, 2, (len(matrix), 1))).astype(np.float32)  # rows of several depths
     matrix[rng.random(len(matrix)) < 0.1] = 0
-    if not sparse:
-        codec = draw(
-            st.sampled_from([codec, "int4(group=32)", "int4(group=16,scale=f16)", "int8(group=16)", "int3(group=32)"])
-        )
-        return matrix, codec, None
+    if layout != "block_sparse":
+        codec = draw(st.sampled_from([codec, *GROUPED]))
+        return matrix, f"{layout} {codec}", 0.5 if layout else None
     block = draw(st.sampled_from(["16,4", "4,4", "8,8", "16,1", "1,16", "32,4"]))
     return matrix, f"block_sparse({block}) {codec}", draw(st.sampled_from([0.05, 0.2, 0.4]))
 
@@ -88,22 +125,31 @@ def test_the_kernels_matrix_is_the_decoded_one(
 ) -> None:
     matrix, spec, density = case
     found, decoded = weight(matrix, spec, density)
-    made = kernel(found, device, integer)
+    made = kernels(found, device, integer)
     if isinstance(made, str):
         assert made
         return
-    got = floats(made)
-    np.testing.assert_array_equal(got[:, : decoded.shape[1]], decoded)
-    assert not got[:, decoded.shape[1] :].any()
-    assert made.blocks.word == 1 or integer
-    if made.blocks.word == 1:
-        return
-    # Sums serve to subtract zero points: exact for integers, rounded once to float32 for groups.
+    left = np.ones(len(decoded), bool)
+    for part in made:
+        got = floats(part)
+        np.testing.assert_array_equal(got[:, : decoded.shape[1]], decoded[part.outputs])
+        assert part.blocks.centroids or not got[:, decoded.shape[1] :].any()
+        assert part.blocks.word == 1 or integer
+        assert left[part.outputs].all()
+        left[part.outputs] = False
+        if part.blocks.word == 4:
+            check_sums(part, got)
+    assert not decoded[left].any()
+
+
+def check_sums(made: KernelWeights, matrix: Array) -> None:
+    """Sums serve to subtract zero points of activations: exact for integers, rounded once to float32 for groups."""
     if not made.blocks.group:
         np.testing.assert_array_equal(made.sums, integers(made).sum(axis=1))
         return
-    sums = got.sum(axis=1, dtype=np.float64) / made.factor
-    np.testing.assert_allclose(made.sums, sums, rtol=0, atol=1e-6 * np.abs(got / made.factor).sum(axis=1).max())
+    sums = matrix.sum(axis=1, dtype=np.float64) / made.factor
+    bound = 1e-6 * np.abs(matrix / made.factor).sum(axis=1).max()
+    np.testing.assert_allclose(made.sums, sums, rtol=0, atol=bound)
 
 
 @pytest.mark.parametrize("channels", [3, 4, 6])
