@@ -14,6 +14,7 @@ import tvm
 from tilewright.plan import Image, Module
 from tilewright.targets.base import Code
 from tilewright.targets.gpu import Generated, GpuTarget, Kernel
+from tilewright.targets.schedules import gpu_dot
 
 _OPTIONS = "-cl-std=CL1.2"
 _IDS = {
@@ -124,4 +125,4 @@ def _computes_halves(kernel: str) -> bool:
 def program(kernels: str) -> str:
     """A complete OpenCL program: the pragmas that these kernels need, then the kernels."""
     pragmas = [f"#pragma OPENCL EXTENSION {extension} : enable\n" for extension in extensions(kernels)]
-    return "".join(pragmas) + ("\n" if pragmas else "") + kernels
+    return "".join(pragmas) + ("\n" if pragmas else "") + gpu_dot.source_of(gpu_dot.OPENCL, kernels) + kernels

@@ -26,6 +26,7 @@ class GpuLimits:
         vector: elements of one load or store.
         registers: of 32 bits, that a work-item can have at all.
         unaligned: vectors may lie anywhere, as OpenCL's vload allows.
+        dot_product: four products of bytes are one instruction.
     """
 
     threads: int
@@ -35,6 +36,7 @@ class GpuLimits:
     vector: int = 4
     registers: int = 64
     unaligned: bool = False
+    dot_product: bool = False
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> GpuLimits:
@@ -46,6 +48,7 @@ class GpuLimits:
             accumulators=int(facts["accumulators"]),
             registers=int(facts["registers"]),
             unaligned="archs" not in facts,  # those of CUDA
+            dot_product=bool(facts["dot_product"]),
         )
 
 

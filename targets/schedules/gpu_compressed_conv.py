@@ -1,4 +1,4 @@
-"""Convolutions by compressed weights, read packed: 1x1, and k x k where blocks of channels were dropped tap by tap.
+"""Kernels of convolutions by compressed weights, read packed.
 
 A work-item computes a few neighbouring output channels of four neighbouring pixels. Work-items side by side have
 neighbouring pixels and the same weights, which the device loads for all of them at once. A block's columns are
@@ -8,115 +8,32 @@ counted across rows of the image.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from typing import Any
 
-from tvm import te, tirx
+from tvm import tirx
 
-from tilewright.targets.schedules.cpu_fused import Fused, mark, take_apart
+from tilewright.targets.schedules.cpu_fused import Fused
 from tilewright.targets.schedules.cpu_ir import VECTORIZED, RegisterTile, broadcast, i64, i64s, loop, sequence
 from tilewright.targets.schedules.cpu_spatial import Window
-from tilewright.targets.schedules.gpu_common import GpuLimits, group_size, plain_floats, require
-from tilewright.targets.schedules.gpu_decoder import Decoder, PackedBuffers, PackedOperands
+from tilewright.targets.schedules.gpu_common import GpuLimits, group_size, plain_floats
+from tilewright.targets.schedules.gpu_convolution import TEMPLATE, Convolution
+from tilewright.targets.schedules.gpu_decoder import FOUR, Decoder, PackedBuffers, opened
+from tilewright.targets.schedules.gpu_dot import dot
 from tilewright.targets.schedules.gpu_ir import bound, guarded, launch, ramp
-from tilewright.targets.schedules.gpu_words import Words, vector
+from tilewright.targets.schedules.gpu_words import vector
 
-TEMPLATE = "gpu_compressed_conv"
 _PIXELS = 4
 
 
-@dataclass(frozen=True)
-class Convolution:
-    """One layer.
-
-    Attributes:
-        words: of the weights, with one lane.
-        window: over an image of ``channels`` that is padded already, so itself without padding.
-    """
-
-    words: Words
-    window: Window
-    channels: int
-    dtype: str = "float32"
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        return self.window.batch, self.channels, self.window.height, self.window.width
-
-    @property
-    def out_shape(self) -> tuple[int, int, int, int]:
-        w = self.window
-        return w.batch, self.words.outputs, w.out_height, w.out_width
-
-    @property
-    def taps(self) -> int:
-        return self.window.kernel_height * self.window.kernel_width
-
-    @property
-    def plane(self) -> int:
-        """Pixels of a channel of the image."""
-        return self.window.height * self.window.width
-
-    @property
-    def is_flat(self) -> bool:
-        """Whether pixels of the output follow each other as those of the image do."""
-        w = self.window
-        return (w.out_height, w.out_width) == (w.height, w.width)
-
-    @property
-    def rows(self) -> tuple[int, int]:
-        """How many rows of pixels there are in an image, and their length."""
-        w = self.window
-        return (1, w.out_height * w.out_width) if self.is_flat else (w.out_height, w.out_width)
-
-    def offset(self, column: Any) -> Any:
-        """How far from a pixel of the output the operand of a column of the matrix lies in the image.
-
-        Columns are taps, then channels; those of padding, whose weights are zero, are taken for the last.
-        """
-        w = self.window
-        if self.taps == 1:
-            least = self.words.bw or self.words.columns
-            channel = column if self.channels % least == 0 else tirx.min(column, i64(self.channels - 1))
-            return channel * self.plane
-        tap, channel = tirx.floordiv(column, self.channels), tirx.floormod(column, self.channels)
-        i, j = tirx.floordiv(tap, w.kernel_width), tirx.floormod(tap, w.kernel_width)
-        return channel * self.plane + i * (w.dilation_h * w.width) + j * w.dilation_w
-
-
-def convolution(layer: Convolution) -> Any:
-    """The PrimFunc (image NCHW, packed arrays as in gpu_decoder.py, float32 output NCHW) of a layer."""
-    w, window = layer.words, layer.window
-    data = te.placeholder(i64s(*layer.shape), layer.dtype, "data")
-    column = te.reduce_axis((i64(0), i64(w.columns)), "column")
-    weights = PackedOperands(w)
-
-    def element(n: Any, output: Any, y: Any, x: Any) -> Any:
-        place = layer.offset(weights.place(output, column))
-        channel, inside = tirx.floordiv(place, layer.plane), tirx.floormod(place, layer.plane)
-        row, across = tirx.floordiv(inside, window.width), tirx.floormod(inside, window.width)
-        value = data(n, channel, y * window.stride_h + row, x * window.stride_w + across).astype("float32")
-        return te.sum(weights.multiplied(value, output, column), axis=column)
-
-    marks = mark(TEMPLATE, **asdict(layer))
-    result = te.compute(i64s(*layer.out_shape), element, name="compressed_conv", attrs=marks)
-    return te.create_prim_func([data, *weights.operands, result]).with_attr("op_pattern", 4)
-
-
 def schedule(func: Any, limits: GpuLimits) -> Any:
-    """The kernel of a fused ``convolution`` of this file.
+    """The kernel of a fused ``gpu_convolution.convolution``.
 
     Raises:
         NotApplicable: it is something else.
     """
-    fused = take_apart(func, TEMPLATE)
-    require(fused is not None, "no convolution by compressed weights")
-    assert fused is not None
-    p = dict(fused.parameters)
-    layer = Convolution(Words(**p.pop("words")), Window(**p.pop("window")), **p)
-    left = list(fused.operands)
-    data = left.pop(0)
-    return fused.finish(_Emitter(fused, layer, limits, data, PackedBuffers.take(layer.words, left)).kernel())
+    fused, words, p, data, buffers = opened(func, TEMPLATE)
+    layer = Convolution(words, Window(**p.pop("window")), **p)
+    return fused.finish(_Emitter(fused, layer, limits, data, buffers).kernel())
 
 
 class _Emitter:
@@ -148,9 +65,10 @@ class _Emitter:
         self.row, rest = tirx.floormod(rest, rows), tirx.floordiv(rest, rows)
         self.image = tirx.floordiv(rest, w.tiles)
         self.weights = Decoder(w, self.buffers, tirx.floormod(rest, w.tiles), i64(0))
-        self.x = tirx.decl_buffer(i64s(_PIXELS), "float32", name="x", scope="local")
-        self.w = tirx.decl_buffer(i64s(w.rows), "float32", name="w", scope="local")
-        acc = RegisterTile.make(w.rows, 1, _PIXELS)
+        dtype = "int32" if layer.integer else "float32"
+        self.x = tirx.decl_buffer(i64s(_PIXELS), dtype, name="x", scope="local")
+        self.w = tirx.decl_buffer(i64s(w.rows), dtype, name="w", scope="local")
+        acc = RegisterTile.make(w.rows, 1, _PIXELS, dtype=dtype)
         length = w.group // w.chunk if w.group else 1
 
         def span(number: Any) -> Any:
@@ -174,6 +92,8 @@ class _Emitter:
     def _chunk(self, chunk: Any, acc: RegisterTile) -> list[Any]:
         w = self.layer.words
         statements = self.weights.open(chunk)
+        if self.layer.integer:
+            return [*statements, *(s for column in range(0, w.chunk, FOUR) for s in self._four(chunk, column, acc))]
         for column in range(w.chunk):
             weight, before = self.weights.weight(column)
             weight = weight * self.scale if w.group else weight
@@ -183,6 +103,18 @@ class _Emitter:
             for row in range(w.rows):
                 value = broadcast(tirx.BufferLoad(self.w, [i64(row)]), _PIXELS)
                 statements.append(acc.combine(row, 0, lambda old, value=value, x=x: old + x * value))  # type: ignore[misc]
+        return statements
+
+    def _four(self, chunk: Any, column: int, acc: RegisterTile) -> list[Any]:
+        """Four columns as bytes."""
+        rows = self.layer.words.rows
+        statements = [tirx.BufferStore(self.w, self.weights.four(column), [ramp(i64(0), rows)])]
+        statements += self._load(self._place(chunk, column))
+        for row in range(rows):
+            for pixel in range(_PIXELS):
+                at = [i64(acc.offset(row, 0) + pixel)]
+                weight, x = tirx.BufferLoad(self.w, [i64(row)]), tirx.BufferLoad(self.x, [i64(pixel)])
+                statements.append(tirx.BufferStore(acc.buffer, dot(weight, x, tirx.BufferLoad(acc.buffer, at)), at))
         return statements
 
     def _place(self, chunk: Any, column: int) -> Any:
@@ -199,7 +131,8 @@ class _Emitter:
         """The four pixels of a channel; the last one again beyond the last."""
         layer, window = self.layer, self.layer.window
         _, length = layer.rows
-        image = self.image * (layer.channels * layer.plane)
+        image = self.image * (layer.shape[1] * layer.plane)
+        dtype = str(self.x.dtype)
         start = self.first if layer.is_flat else self.row * (window.stride_h * window.width) + self.first
         aligned = layer.is_flat and length % _PIXELS == 0
         if window.stride_w == 1 and length >= _PIXELS and (aligned or self.limits.unaligned):
@@ -208,13 +141,13 @@ class _Emitter:
             else:  # TVM has vectors loaded one by one that may not be aligned
                 first = tirx.BufferLoad(self.data, [*self._zeros(), image + place + start])
                 value = tirx.call_pure_extern(vector(layer.dtype, _PIXELS), "vload4", 0, tirx.address_of(first))
-            return [tirx.BufferStore(self.x, value.astype("float32x4"), [ramp(i64(0), _PIXELS)])]
+            return [tirx.BufferStore(self.x, value.astype(vector(dtype, _PIXELS)), [ramp(i64(0), _PIXELS)])]
         found = []
         for number in range(_PIXELS):
             pixel = self.first + number
             pixel = tirx.min(pixel, i64(length - 1)) if length < _PIXELS else pixel
             at = pixel if layer.is_flat else self.row * window.stride_h * window.width + pixel * window.stride_w
-            value = tirx.BufferLoad(self.data, [*self._zeros(), image + place + at]).astype("float32")
+            value = tirx.BufferLoad(self.data, [*self._zeros(), image + place + at]).astype(dtype)
             found.append(tirx.BufferStore(self.x, value, [i64(number)]))
         return found
 

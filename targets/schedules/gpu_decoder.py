@@ -7,6 +7,7 @@ from typing import Any
 
 from tvm import te, tirx
 
+from tilewright.targets.schedules.cpu_fused import Fused, take_apart
 from tilewright.targets.schedules.cpu_ir import i64, i64s
 from tilewright.targets.schedules.gpu_common import require
 from tilewright.targets.schedules.gpu_ir import bound, ramp
@@ -48,6 +49,15 @@ class PackedOperands:
         product = x * weight.astype("float32")
         return product if self.scales is None else product * self.scales[group, output].astype("float32")
 
+    def multiplied_byte(self, x: Any, output: Any, column: Any) -> Any:
+        """An int32 times an integer weight, times what bytes of bit planes are too large by; a float if scaled."""
+        w = self.words
+        product = x * (w.decode_one(lambda *i: self.values(*i), output, column) * w.gain)
+        if self.scales is None:
+            return product
+        scale = self.scales[tirx.floordiv(column, w.group), output]
+        return product.astype("float32") * scale.astype("float32")
+
 
 @dataclass(frozen=True)
 class PackedBuffers:
@@ -66,6 +76,21 @@ class PackedBuffers:
         found = cls(*(left.pop(0) if present else None for present in has))
         require(len(found.values.shape) == len(words.values_shape), "operands are read in another order")
         return found
+
+
+def opened(func: Any, template: str) -> tuple[Fused, Words, dict[str, Any], Any, PackedBuffers]:
+    """A fused layer taken apart: its words, the other parameters of its template, activations and packed arrays.
+
+    Raises:
+        NotApplicable: it is of another template.
+    """
+    fused = take_apart(func, template)
+    require(fused is not None, f"no {template}")
+    assert fused is not None
+    parameters = dict(fused.parameters)
+    words = Words(**parameters.pop("words"))
+    data, *left = fused.operands
+    return fused, words, parameters, data, PackedBuffers.take(words, left)
 
 
 class Decoder:
@@ -108,6 +133,10 @@ class Decoder:
 
     def _of_group(self, buffer: Any, group: Any, dtype: str) -> Any:
         return tirx.BufferLoad(buffer, [group, ramp(self.first, self.words.rows)]).astype(dtype)
+
+    def four(self, column: int) -> Any:
+        """The vector of four columns of the chunk as signed bytes of int32, ``Words.gain`` times the weights."""
+        return self.words.four(self._loaded, column // FOUR)
 
     def weight(self, column: int) -> tuple[Any, list[Any]]:
         """The vector of a column of the chunk, and statements to be executed before; columns in order."""

@@ -25,8 +25,7 @@ def launch(sizes: Sequence[tuple[str, int]], body: Callable[..., Any]) -> Any:
 
 
 def between(first: Any, count: Any, body: Callable[[Any], Any], name: str) -> Any:
-    """``for name in range(first, first + count): body(name)``, written so that a compiler for CPUs sees that work-items
-    have ranges of their own: PoCL runs a loop that they share in lock step, with all variables in memory."""
+    """``for name in range(first, first + count): body(name)``."""
     var = tirx.Var(name, "int64")
     return tirx.For(var, first, count, tirx.ForKind.SERIAL, body(var))
 

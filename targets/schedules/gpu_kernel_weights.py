@@ -18,6 +18,7 @@ from tilewright.formats.codecs.integer import Integer
 from tilewright.formats.layouts.block_sparse import BlockSparse
 from tilewright.formats.layouts.dense import Dense
 from tilewright.targets.packed_weights import CompressedWeight
+from tilewright.targets.schedules.gpu_common import GpuLimits
 from tilewright.targets.schedules.gpu_words import STEP, Words, chunk_of
 
 Array = npt.NDArray[Any]
@@ -25,10 +26,12 @@ Array = npt.NDArray[Any]
 _PADDING = 1.05  # what padding may cost
 KEPT_DENSE = "computes in float32, where unpacked weights are as fast"
 # Operations that a kernel is predicted to take, see ``slower``.
-_DECODE = 3  # an integer
+_DECODE = 3  # an integer, or four bytes
+_PLAIN = 2  # a product of bytes without an instruction for it
 _INDEX = 4  # a block's place
 _NEAR, _FAR = 1, 8  # a word from the cache, and from memory
 _FEW_ROWS = 64
+_MOST_COLUMNS = (1 << 16) - 1  # of bytes: the sums of so many products, and their correction, are exact in int32
 _ROWS = 4  # most outputs of a work-item: a vector
 
 
@@ -41,12 +44,15 @@ class KernelWeights:
             "codebook".
         symbol_bits: of each array, see PackedParameter.
         factor: float32 [outputs] or scalar, what the kernel's result is yet to be multiplied with.
+        sums: [outputs], of the weights but for ``factor``, int32, or float32 where groups have scales: what results of
+            bytes are corrected by for their zero point. None for weights that do not multiply bytes.
     """
 
     words: Words
     arrays: Mapping[str, Array]
     symbol_bits: Mapping[str, int]
     factor: Array
+    sums: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -197,21 +203,48 @@ def _packed(words: Words, payload: Payload) -> KernelWeights:
     if not words.group:
         scales = payload.scales.astype(np.float32)[:, 0]
         factor = scales[: words.outputs] if scales.size > 1 else scales.reshape(())
-    return KernelWeights(words, arrays, symbols, factor)
+    return KernelWeights(words, arrays, symbols, factor, _sums(words, payload))
 
 
-def slower(words: Words, depth: int, rows: int) -> str:
+def _sums(words: Words, payload: Payload) -> Array | None:
+    if not words.planes or words.unsigned or words.columns > _MOST_COLUMNS:
+        return None
+    if not words.group:
+        return np.asarray(payload.values[: words.outputs].sum(axis=1, dtype=np.int32))
+    starts = np.arange(0, payload.values.shape[1], words.group)
+    parts = np.add.reduceat(payload.values[: words.outputs], starts, axis=1, dtype=np.int32)
+    scales = payload.scales[: words.outputs, : len(starts)].astype(np.float64)
+    return np.asarray((parts * scales).sum(axis=1), np.float32)
+
+
+def multiplies_bytes(packed: KernelWeights, rows: int, limits: GpuLimits) -> bool:
+    """Whether so many rows of bytes are predicted to be faster as they are than as the floats they stand for."""
+    return packed.sums is not None and _work(rows, limits) < _work(rows)
+
+
+def _work(rows: int, limits: GpuLimits | None = None) -> float:
+    """Operations to decode an integer and multiply it with up to four rows: of floats, or of bytes by ``limits``."""
+    together = min(rows, 4)
+    if limits is None:
+        return _DECODE + together
+    return _DECODE / 4 + together * (1 / 4 if limits.dot_product else _PLAIN)
+
+
+def slower(words: Words, depth: int, rows: int, integer: GpuLimits | None = None) -> str:
     """Why a dense kernel is predicted to be faster for so many rows of activations, or pixels; "" where it is not.
 
     Counts operations for a weight and up to four rows: multiplications, decoding, and loads, which weigh more where
     few rows leave the memory no time.
+
+    Args:
+        integer: given where bytes are multiplied.
     """
     together = min(rows, 4)
     load = _FAR if rows <= _FEW_ROWS else _NEAR
-    decoding = (_DECODE if words.planes else 0) + words.zeros
+    work = _work(rows, integer) + words.zeros if words.planes else together
     blocks = _INDEX / (words.bw * words.rows) if words.bw else 0
     density = words.columns / depth
-    ours = density * (together + load * words.bits / 32 + decoding + blocks)
+    ours = density * (work + load * words.bits / 32 + blocks)
     if ours <= together + load:
         return ""
     return f"sparse slower at a density of {density:.0%}" if words.bw else KEPT_DENSE

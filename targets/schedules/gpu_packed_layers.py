@@ -10,19 +10,26 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from tvm import relax, te, tirx
+from tvm import relax
 from tvm.ir import GenericConst
 
 from tilewright.plan import PackedParameter
 from tilewright.targets.layer_rewriter import LayerRewriter
 from tilewright.targets.packed_weights import CompressedWeight, PackedWeights
-from tilewright.targets.schedules.cpu_ir import i64s
 from tilewright.targets.schedules.cpu_layout import constant, shape_of
-from tilewright.targets.schedules.cpu_spatial import Window
+from tilewright.targets.schedules.cpu_staging import Quantized, position_major, quantized_source
 from tilewright.targets.schedules.gpu_common import GpuLimits
-from tilewright.targets.schedules.gpu_compressed import Product, compressed, padded_depth
-from tilewright.targets.schedules.gpu_compressed_conv import Convolution, convolution
-from tilewright.targets.schedules.gpu_kernel_weights import KernelWeights, float_weights, kernel_weights, slower
+from tilewright.targets.schedules.gpu_convolution import Convolution, convolution
+from tilewright.targets.schedules.gpu_decoder import FOUR
+from tilewright.targets.schedules.gpu_kernel_weights import (
+    KernelWeights,
+    float_weights,
+    kernel_weights,
+    multiplies_bytes,
+    slower,
+)
+from tilewright.targets.schedules.gpu_product import Product, compressed, padded_depth
+from tilewright.targets.schedules.gpu_staging import corner, finished, padded_image, widened, window_on_padded, words_of
 
 _FEW_ROWS = 64  # of activations: more make a tile of gpu_tile worth its while
 _LANES = 4  # work-items side by side: with vectors of four words they load lines of 64 bytes
@@ -79,14 +86,15 @@ class _PackedLayers(LayerRewriter):
         if len(weight.unpack.shape) != 2 or (weight.unpack.perm.index(0) == 0) != transposed:
             return None
         *batch, _ = shape_of(left)
-        packed = self._packed(weight, math.prod(batch), _LANES)
-        if packed is None:
+        chosen = self._packed(weight, quantized_source(self, left), math.prod(batch), _LANES)
+        if chosen is None:
             return None
-        data = left
+        packed, quantized = chosen
+        data = left if quantized is None else quantized.data
         _, taps, channels = weight.unpack.split
         if taps > 1:  # flattened [channel, position]; the matrix has positions outside
-            data = self._position_major(data, batch, channels, taps)
-        return self._product(call, data, packed, self._parameters(weight, packed))
+            data = position_major(self, data, batch, channels, taps)
+        return self._product(call, data, packed, self._parameters(weight, packed), quantized)
 
     def _constant_product(self, call: Any, data: Any, matrix: Any) -> Any:
         """A product of a few rows by a constant that nobody compressed."""
@@ -96,11 +104,13 @@ class _PackedLayers(LayerRewriter):
         packed = float_weights(matrix.T, _LANES)
         return self._product(call, data, packed, [constant(packed.arrays["values"])])
 
-    def _product(self, call: Any, data: Any, packed: KernelWeights, weights: list[Any]) -> Any:
-        data = self._widened(data, padded_depth(packed.words, shape_of(data)[-1]))
+    def _product(
+        self, call: Any, data: Any, packed: KernelWeights, weights: list[Any], quantized: Quantized | None = None
+    ) -> Any:
+        data = widened(self, data, padded_depth(packed.words, shape_of(data)[-1], quantized is not None))
         layer = Product(packed.words, shape_of(data), str(data.ty.dtype)).tiled(self.limits)
-        result = self.emit_kernel(compressed(layer), "compressed", [data, *weights], layer.out_shape, "float32")
-        return self._finished(result, packed.factor, call)
+        result = self.emit_kernel(compressed(layer), "compressed", [data, *weights], layer.out_shape, layer.out_dtype)
+        return _typed(finished(self, result, packed, quantized, 0), call)
 
     def _conv2d(self, call: Any) -> Any:
         """A convolution by a compressed weight, or None."""
@@ -115,23 +125,22 @@ class _PackedLayers(LayerRewriter):
         if math.prod(kernel) != taps or perm.index(0) != 0 or (taps > 1 and perm != (0, 2, 1)):
             return None
         batch, _, *out = shape_of(call)
-        packed = self._packed(weight, batch * math.prod(out), 1, taps)
-        if packed is None:
+        chosen = self._packed(weight, quantized_source(self, data), batch * math.prod(out), 1, taps)
+        if chosen is None:
             return None
-        data, window = self._padded_image(data, out, kernel, attrs)
+        packed, quantized = chosen
+        window, at = window_on_padded(shape_of(data), out, kernel, attrs), corner(attrs)
+        if quantized is None:
+            data = padded_image(self, data, window, at)
+        else:
+            data = words_of(self, quantized, window, at)
+            channels = FOUR * shape_of(data)[1]
         layer = Convolution(packed.words, window, channels, str(data.ty.dtype))
         operands = [data, *self._parameters(weight, packed)]
-        result = self.emit_kernel(convolution(layer), "compressed_conv", operands, layer.out_shape, "float32")
-        factor = packed.factor if packed.factor.ndim == 0 else packed.factor[:, None, None]
-        return self._finished(result, factor, call)
+        result = self.emit_kernel(convolution(layer), "compressed_conv", operands, layer.out_shape, layer.out_dtype)
+        return _typed(finished(self, result, packed, quantized, 2), call)
 
     # -- parts
-
-    def _finished(self, result: Any, factor: Any, call: Any) -> Any:
-        """The result of a kernel times what is left of the scales, in the type that the layer had."""
-        if not (factor == 1).all():
-            result = self.emit(relax.op.multiply(result, constant(factor)))
-        return result if result.ty.dtype == call.ty.dtype else relax.op.astype(result, call.ty.dtype)
 
     def _find(self, expr: Any) -> tuple[CompressedWeight, bool] | None:
         """The compressed weight that an operand is; in half precision it was converted on the way."""
@@ -140,14 +149,28 @@ class _PackedLayers(LayerRewriter):
             expr = value.args[0]
         return self.weights.find(expr, self.lookup_binding)
 
-    def _packed(self, weight: CompressedWeight, rows: int, lanes: int, taps: int = 1) -> KernelWeights | None:
-        packed = kernel_weights(weight, lanes, taps)
-        reason = packed if isinstance(packed, str) else slower(packed.words, weight.unpack.matrix[1], rows)
+    def _packed(
+        self, weight: CompressedWeight, quantized: Quantized | None, rows: int, lanes: int, taps: int = 0
+    ) -> tuple[KernelWeights, Quantized | None] | None:
+        """The weight as a kernel reads it, and the bytes that the kernel multiplies it with, if it does.
+
+        Args:
+            quantized: the bytes behind the activations.
+            taps: of a convolution; 0 for products.
+        """
+        packed = kernel_weights(weight, lanes, max(taps, 1))
+        if isinstance(packed, str):
+            self.reasons[weight.name] = packed
+            return None
+        w = packed.words
+        whole = not taps or (not w.group and w.bw % FOUR == 0)  # words of four channels, and integers for sums
+        if quantized is not None and not (whole and multiplies_bytes(packed, rows, self.limits)):
+            quantized = None
+        reason = slower(w, weight.unpack.matrix[1], rows, self.limits if quantized is not None else None)
         if reason:
             self.reasons[weight.name] = reason
             return None
-        assert isinstance(packed, KernelWeights)
-        return packed
+        return packed, quantized
 
     def _parameters(self, weight: CompressedWeight, packed: KernelWeights) -> list[Any]:
         found = []
@@ -158,49 +181,10 @@ class _PackedLayers(LayerRewriter):
                 found.append(self.weights.add(PackedParameter(source.name, packed.arrays[role], source.storage, bits)))
         return found
 
-    def _position_major(self, data: Any, batch: Sequence[int], channels: int, taps: int) -> Any:
-        """Flattened [channels, positions] as flattened [positions, channels]."""
-        emit = self.emit
-        split = emit(relax.op.reshape(data, (*batch, channels, taps)))
-        rank = len(batch) + 2
-        order = emit(relax.op.permute_dims(split, [*range(rank - 2), rank - 1, rank - 2]))
-        return emit(relax.op.reshape(order, (*batch, taps * channels)))
 
-    def _widened(self, data: Any, depth: int) -> Any:
-        """Rows padded with zeros; weights are zero there too."""
-        *batch, present = shape_of(data)
-        if present == depth:
-            return data
-        dtype = str(data.ty.dtype)
-        rows = te.placeholder(i64s(*batch, present), dtype, "rows")
-
-        def element(*at: Any) -> Any:
-            return tirx.if_then_else(at[-1] < present, rows(*at), tirx.const(0, dtype))
-
-        wide = te.compute(i64s(*batch, depth), element, name="widen")
-        return self.emit_kernel(te.create_prim_func([rows, wide]), "widen", [data], (*batch, depth), dtype)
-
-    def _padded_image(self, data: Any, out: Any, kernel: Any, attrs: Any) -> tuple[Any, Window]:
-        """The image with the window's padding around it, and the window on that."""
-        batch, channels, height, width = shape_of(data)
-        strides, dilation = [int(s) for s in attrs.strides], [int(d) for d in attrs.dilation]
-        top, left = int(attrs.padding[0]), int(attrs.padding[1])
-        needed = [(o - 1) * s + (k - 1) * d + 1 for o, s, k, d in zip(out, strides, kernel, dilation, strict=True)]
-        high, wide = max(needed[0], height + top), max(needed[1], width + left)
-        pairs = (*out, *kernel, *strides, *dilation, 0, 0)
-        window = Window(batch, high, wide, *pairs)
-        if (high, wide) == (height, width):
-            return data, window
-        dtype = str(data.ty.dtype)
-        image = te.placeholder(i64s(batch, channels, height, width), dtype, "image")
-
-        def element(n: Any, c: Any, y: Any, x: Any) -> Any:
-            inside = tirx.all(y >= top, y < height + top, x >= left, x < width + left)
-            return tirx.if_then_else(inside, image(n, c, y - top, x - left), tirx.const(0, dtype))
-
-        made = te.compute(i64s(batch, channels, high, wide), element, name="pad")
-        function = te.create_prim_func([image, made])
-        return self.emit_kernel(function, "pad", [data], (batch, channels, high, wide), dtype), window
+def _typed(result: Any, call: Any) -> Any:
+    """In the type that the layer had."""
+    return result if result.ty.dtype == call.ty.dtype else relax.op.astype(result, call.ty.dtype)
 
 
 _LAYERS = {"relax.matmul", "relax.nn.conv2d"}

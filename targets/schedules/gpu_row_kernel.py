@@ -119,7 +119,7 @@ class RowKernel(ABC):
         """Through local memory, where all work-items of the group take a part in adding up."""
         g = self.grid
         results = g.tile * g.height
-        shared = tirx.decl_buffer(i64s(g.splits, results, g.lanes), "float32", name="sums", scope="shared")
+        shared = tirx.decl_buffer(i64s(g.splits, results, g.lanes), str(sums.dtype), name="sums", scope="shared")
         statements = [tirx.AllocBuffer(shared)]
         for result in range(results):
             value = tirx.BufferLoad(sums, [i64(result)])

@@ -86,6 +86,11 @@ class Words:
         return self.chunk * self.bits // 32 if self.planes else self.chunk
 
     @property
+    def gain(self) -> int:
+        """What ``four`` has integers multiplied with."""
+        return 1 << (8 - self.bits)
+
+    @property
     def tiles(self) -> int:
         return -(-self.outputs // (self.lanes * self.rows))
 
@@ -191,7 +196,7 @@ class Words:
         return tirx.BufferLoad(values, [tile, chunk, i64(word), lane, ramp(i64(0), self.rows)])
 
     def four(self, words: list[Any], number: int) -> Any:
-        """Four columns of a chunk in the bytes of int32 vectors, at the top: integers times 2**(8 - bits).
+        """Four columns of a chunk in the bytes of int32 vectors, at the top: integers times ``gain``.
 
         Args:
             words: of the chunk.

@@ -14,6 +14,7 @@ from onnx import TensorProto, helper
 
 from tests.models import make_model
 from tilewright.formats.packed import PackedWeight, pack, unpack
+from tilewright.passes.dynamic_activations import DynamicActivations
 from tilewright.passes.encode import Encode
 
 FLOAT = TensorProto.FLOAT
@@ -37,19 +38,60 @@ def packed(weights: Array, spec: str, density: float | None = None) -> PackedWei
     return pack(weights, spec, density if "sparse" in spec else None)
 
 
-def encoded(model: onnx.ModelProto, weight: PackedWeight) -> ir.Model:
-    """The model with its one prunable weight stored so."""
+def encoded(model: onnx.ModelProto, weight: PackedWeight, quantized: str = "") -> ir.Model:
+    """The model with its one prunable weight stored so, and activations quantized by their range if "dynamic"."""
     made = ir.from_proto(onnx.shape_inference.infer_shapes(model))
     Encode(lambda found: weight if found.prunable else None)(made)
+    if quantized == "dynamic":
+        DynamicActivations(lambda _: 8)(made)
     return made
 
 
+STATIC = (np.float32(1 / 64), np.uint8(130))  # scale and zero point of activations
+
+
+def integers(rows: int, columns: int, bits: int, group: int = 1) -> Array:
+    """Weights that a symmetric codec keeps as they are: every group of columns reaches the greatest integer, so that
+    its scale is 1."""
+    top = 2 ** (bits - 1) - 1
+    values = np.random.default_rng(bits).integers(-top, top + 1, (rows, columns)).astype(np.float32)
+    values[:, ::group] = top
+    return values
+
+
+def bytes_of(x: Array, dynamic: bool) -> tuple[Array, np.float32, np.uint8]:
+    """ONNX's QuantizeLinear with STATIC, or DynamicQuantizeLinear: bytes, scale and zero point."""
+    scale, zero = STATIC
+    if dynamic:
+        low, high = min(x.min(), np.float32(0)), max(x.max(), np.float32(0))
+        scale = np.float32((high - low) / np.float32(255))
+        zero = np.uint8(np.clip(np.rint(-low / scale), 0, 255))
+    return np.clip(np.rint(x / scale) + np.float32(zero), 0, 255).astype(np.uint8), scale, zero
+
+
+def _quantized(kind: str) -> tuple[list[onnx.NodeProto], dict[str, Array], str]:
+    """Nodes that make bytes of ``x`` and floats of these, their constants, and what the result is called."""
+    if kind != "static":
+        return [], {}, "x"
+    scale, zero = STATIC
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "qs", "qz"], ["q"], name="quantize"),
+        helper.make_node("DequantizeLinear", ["q", "qs", "qz"], ["d"], name="dequantize"),
+    ]
+    return nodes, {"qs": np.asarray(scale), "qz": np.asarray(zero)}, "d"
+
+
 def product(
-    weight: PackedWeight, lead: Sequence[int], activation: str | None = "Relu", residual: bool = False
+    weight: PackedWeight,
+    lead: Sequence[int],
+    activation: str | None = "Relu",
+    residual: bool = False,
+    quantized: str = "",
 ) -> ir.Model:
-    """y = activation(x W^T + b [+ r]), x of [*lead, depth]."""
+    """y = activation(x W^T + b [+ r]), x of [*lead, depth], with x "static" or "dynamic" ``quantized``."""
     outputs, depth = weight.shape
-    nodes = [helper.make_node("MatMul", ["x", "w"], ["p"], name="product")]
+    nodes, constants, source = _quantized(quantized)
+    nodes.append(helper.make_node("MatMul", [source, "w"], ["p"], name="product"))
     nodes.append(helper.make_node("Add", ["p", "b"], ["s"], name="bias"))
     last = "s"
     inputs = {"x": (FLOAT, [*lead, depth])}
@@ -61,9 +103,9 @@ def product(
         nodes.append(helper.make_node(activation, [last], ["y"], name="activation"))
     else:
         nodes[-1].output[0] = "y"
-    weights = {"w": np.ascontiguousarray(unpack(weight).T), "b": activations(outputs, seed=2)}
+    weights = {"w": np.ascontiguousarray(unpack(weight).T), "b": activations(outputs, seed=2), **constants}
     model = make_model(nodes, inputs, {"y": (FLOAT, [*lead, outputs])}, weights)
-    return encoded(model, weight)
+    return encoded(model, weight, quantized)
 
 
 def product_reference(
@@ -133,19 +175,21 @@ class Conv:
         return np.concatenate(taps, axis=1).transpose(0, 2, 3, 1)
 
 
-def convolution(weight: PackedWeight, conv: Conv) -> ir.Model:
-    """y = relu(conv(x, W) + b + r)."""
+def convolution(weight: PackedWeight, conv: Conv, quantized: str = "") -> ir.Model:
+    """y = relu(conv(x, W) + b + r), with x ``quantized`` as for ``product``."""
     outputs = weight.shape[0]
     pads, strides, dilations = [conv.padding] * 4, [conv.stride] * 2, [conv.dilation] * 2
     shape = [conv.batch, outputs, *conv.out]
+    first, constants, source = _quantized(quantized)
     nodes = [
-        helper.make_node("Conv", ["x", "w", "b"], ["c"], name="c", pads=pads, strides=strides, dilations=dilations),
+        *first,
+        helper.make_node("Conv", [source, "w", "b"], ["c"], name="c", pads=pads, strides=strides, dilations=dilations),
         helper.make_node("Add", ["c", "r"], ["s"], name="residual"),
         helper.make_node("Relu", ["s"], ["y"], name="relu"),
     ]
-    weights = {"w": conv.weight(unpack(weight)), "b": activations(outputs, seed=2)}
+    weights = {"w": conv.weight(unpack(weight)), "b": activations(outputs, seed=2), **constants}
     inputs = {"x": (FLOAT, list(conv.x)), "r": (FLOAT, shape)}
-    return encoded(make_model(nodes, inputs, {"y": (FLOAT, shape)}, weights), weight)
+    return encoded(make_model(nodes, inputs, {"y": (FLOAT, shape)}, weights), weight, quantized)
 
 
 def convolution_reference(weight: PackedWeight, conv: Conv, x: Array, residual: Array) -> tuple[Array, Array]:
