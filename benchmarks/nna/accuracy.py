@@ -48,7 +48,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "quantize": {"activations": 8, "correct_bias": True},
     },
     "w4a8": {"quantize": {"weights": "int4", "activations": 8, "correct_bias": True}},
-    "w16a16": {"quantize": {"weights": "int16", "activations": 16}},
+    "w16a16": {"quantize": {"weights": "vbd(16,per=tensor)", "activations": 16}},
 }
 BARS = {"int8": 0.005}
 """How much of a score a recipe may lose; of all others, ``BAR``."""

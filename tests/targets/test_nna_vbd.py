@@ -144,6 +144,47 @@ def test_concatenation_resizing_and_gates(tmp_path: Path) -> None:
     assert np.abs(got - want).max() <= 0.02 * 2.56 * 2 + 0.01
 
 
+def small_network() -> onnx.ModelProto:
+    """Float: a convolution, a depthwise one, a mean, a fully connected layer."""
+    q = Qdq(1)
+
+    def weight(*shape: int) -> str:
+        return q.constant(q.random.normal(size=shape) * 0.2, "float32")
+
+    y = q.node("Relu", q.node("Conv", q.input(1, 4, 8, 8), weight(8, 4, 3, 3), weight(8), pads=[1] * 4))
+    y = q.node("Conv", y, weight(8, 1, 3, 3), weight(8), pads=[1] * 4, group=8)
+    y = q.node("Flatten", q.node("GlobalAveragePool", y))
+    return q.build({q.node("Gemm", y, weight(10, 8), transB=1): (1, 10)})
+
+
+@pytest.mark.parametrize(
+    ("weights", "activations", "depths", "error"),
+    [
+        ("vbd(4,per=tensor)", 8, {4}, 0.3),
+        ("vbd(5)", 6, {4, 5, 6}, 0.3),
+        ("int3", 16, {4}, 0.5),
+        ("int6", 5, {4, 6}, 0.2),
+        ("int5(asymmetric)", 10, {4, 6}, 0.1),
+        ("vbd(16,per=tensor)", 16, {4, 16}, 1e-3),
+    ],
+)
+def test_recipes(weights: str, activations: int, depths: set[int], error: float, tmp_path: Path) -> None:
+    """Every form of weights; the mean is a layer of ones. Errors are relative to the float network's outputs, of some
+    steps of the shallower depth; at 16 bits sums are rounded to what 32 bits hold."""
+    random, model = np.random.default_rng(3), small_network()
+    samples = [{"x": random.normal(size=(1, 4, 8, 8)).astype(np.float32)} for _ in range(4)]
+    path = tmp_path / "model.tw"
+    recipe = {"quantize": {"weights": weights, "activations": activations}}
+    artifact = tilewright.compile(model, "nna-vbd", recipe=recipe, calibration=samples)
+    artifact.save(path)
+    assert artifact.metadata["nna"]["host"] == {}
+    (part,) = artifact.metadata["nna"]["parts"]
+    assert {layer["weight_bits"] for layer in part["layers"]} == depths
+    assert {layer["input_bits"] for layer in part["layers"]} == {activations}
+    (got,), (want,) = Session(path).run(samples[0]).values(), runner(models.load(model))(samples[0]).values()
+    assert np.linalg.norm(got - want) / np.linalg.norm(want) < error
+
+
 def test_inspect_prints_streams(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "model.tw"
     tilewright.compile(models.interrupted(), "nna-vbd").save(path)
