@@ -110,6 +110,29 @@ def test_functions_behind_a_layer_run_on_the_device(tmp_path: Path) -> None:
     assert np.unique(want).size > 20
 
 
+def test_squeeze_and_excitation(tmp_path: Path) -> None:
+    """Nothing between the convolutions is quantized but what they read: the rest gets 16 bits.
+
+    Against float: two steps of the output.
+    """
+    q = Qdq(6)
+    x = q.quantize(q.input(1, 4, 6, 6), 0.02)
+    y = hard_swish(q, q.conv(x, 8, 4))
+    gate = q.quantize(q.node("GlobalAveragePool", y), 0.02)
+    gate = q.quantize(q.node("Relu", q.conv(gate, 4, 8, 1)), 0.02)
+    gate = q.node("HardSigmoid", q.conv(gate, 8, 4, 1))
+    y = q.quantize(q.node("Mul", y, gate), 0.02)
+    model = q.build({q.quantize(q.conv(y, 4, 8, 1), 0.02): (1, 4, 6, 6)})
+    made = offload(models.load(model), compile_network, CAPABILITIES)
+    assert made.host == {}
+    ((_, _, stream),) = made.parts
+    assert {layer.operation for layer in stream.layers} == {"CONVOLUTION", "TABLE", "DEPTHWISE", "MULTIPLY"}
+    data = np.random.default_rng(6).uniform(-2.5, 2.5, (1, 4, 6, 6)).astype(np.float32)
+    got, want = outputs(model, tmp_path / "model.tw", data)
+    assert np.abs(got - want).max() <= 2 * 0.02 + 1e-6
+    assert np.unique(want).size > 20
+
+
 def test_rows_of_features_with_a_bias_behind_the_product(tmp_path: Path) -> None:
     """(1, rows, features) by a matrix: a convolution of 1 x 1, its bias a sum of its own."""
     q = Qdq(7)

@@ -87,20 +87,22 @@ def _channels(node: ir.Node) -> int:
     return map_shape(node.outputs[0])[2]
 
 
-def reach(node: ir.Node, capabilities: Capabilities) -> float:
-    """The greatest magnitude of a layer's float result that any input can make.
+def extent(node: ir.Node, capabilities: Capabilities) -> tuple[float, float]:
+    """The least and the greatest float result of a layer that any input can make.
 
     Raises:
-        Unfit: the layer has no integer form.
+        Unfit: the layer has no integer form, or its result is quantized.
     """
     found = conv(node, capabilities) if node.op_type == "Conv" else gemm(node, capabilities)
     layer, x = found.build(0, 1), quantization(found.sources[0])
     assert isinstance(layer, Convolution)
     if found.scales is None:
         raise Unfit("result is quantized")
-    low, high = layer.output.low, layer.output.high
-    shifted = _most(x, layer.weights, layer.bias) * layer.output.factor / np.exp2(layer.output.shift)
-    return float((np.clip(shifted, low, high) * found.scales).max())
+    low, high = (end - x.zero for end in x.limits)
+    above, below = (np.clip(sign * layer.weights, 0, None).sum((1, 2, 3)) for sign in (1, -1))
+    factors = found.scales * layer.output.factor / np.exp2(layer.output.shift)
+    ends = [(above * most - below * least + layer.bias) * factors for most, least in ((high, low), (low, high))]
+    return float(ends[1].min()), float(ends[0].max())
 
 
 def _most(x: Affine, weights: NDArray[np.int64], bias: NDArray[Any]) -> NDArray[np.float64]:
