@@ -42,14 +42,16 @@ def device_facts(name: str) -> Mapping[str, Any]:
 
 @cache
 def model_facts(name: str) -> Mapping[str, Any]:
-    """The parameters that a device's cost is modelled with (``models/<name>.toml``).
+    """The parameters that a device's cost is modelled with (``models/<name>.toml``), else its family's.
 
     Raises:
         UsageError: there is no model of it.
     """
-    path = _DEVICES.with_name("models") / f"{name}.toml"
-    if not path.is_file():
-        known = ", ".join(sorted(entry.stem for entry in path.parent.glob("*.toml")))
+    models = _DEVICES.with_name("models")
+    paths = (models / f"{each}.toml" for each in (name, name.rpartition("-")[0]))
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
+        known = ", ".join(sorted(entry.stem for entry in models.glob("*.toml")))
         raise UsageError(f"there is no model of what '{name}' costs; there are models of: {known}")
     return tomllib.loads(path.read_text())
 

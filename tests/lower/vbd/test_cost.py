@@ -94,6 +94,7 @@ def test_totals(facts: Facts) -> None:
 
 
 def test_no_model() -> None:
+    assert model_facts("nna-vbd-2048") == model_facts("nna-vbd")
     with pytest.raises(UsageError, match=r"no model of what 'cpu' costs; there are models of: nna-vbd"):
         model_facts("cpu")
 
