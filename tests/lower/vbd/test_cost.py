@@ -100,7 +100,7 @@ def test_no_model() -> None:
 
 
 def test_shapes_are_those_of_the_zoo() -> None:
-    """docs/compression.md counts 18,524,008 bytes of constants: weights and biases as float32, and two limits of Clip."""
+    """docs/compression.md counts 18,524,008 bytes: weights and biases as float32, and two limits of Clip."""
     layers = [layer for layer in efficientnet_lite0().operations if isinstance(layer, Convolution)]
     numbers = sum(layer.weights.size + layer.bias.size for layer in layers)
     assert 4 * (numbers + 2) == 18_524_008
