@@ -43,6 +43,10 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "allocate": {"bits": 6.0, "candidates": _LOW},
         "quantize": {"activations": 8, "correct_bias": True},
     },
+    "mixed6a7": {
+        "allocate": {"bits": 6.0, "candidates": _LOW},
+        "quantize": {"activations": 7, "correct_bias": True},
+    },
     "mixed5": {
         "allocate": {"bits": 5.0, "candidates": _LOW},
         "quantize": {"activations": 8, "correct_bias": True},

@@ -16,7 +16,7 @@ from tilewright.frontend.quantized.moves import VIEWS, concat, resize, view
 from tilewright.frontend.quantized.pointwise import binary, function
 from tilewright.frontend.quantized.pooling import average_pool, max_pool
 from tilewright.frontend.quantized.result import Match
-from tilewright.frontend.quantized.values import Unfit, quantization
+from tilewright.frontend.quantized.values import NO_DEPTH, Unfit, quantization
 from tilewright.integer.capabilities import Capabilities
 from tilewright.integer.network import Concat, Resize
 
@@ -52,5 +52,5 @@ def match(node: ir.Node, capabilities: Capabilities) -> Match:
     depths += [found.affine.bits] if found.scales is None else []
     wrong = sorted({bits for bits in depths if bits not in capabilities.depths})
     if wrong:
-        raise Unfit(f"activations have {wrong[0]} bits, which the accelerator does not compute with")
+        raise Unfit(f"activations have {wrong[0]} bits, {NO_DEPTH}")
     return found

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tilewright.integer.elementwise import Affine
 from tilewright.integer.rounding import Int
 from tilewright.passes.encode import Unpacking, is_unpack
+from tilewright.passes.fake_quantize import DOMAIN, FAKE_QUANTIZE
 
 _TYPES = {
     ir.DataType.UINT8: "uint8",
@@ -21,6 +22,8 @@ _TYPES = {
 
 DEPTH = "tilewright.depth"
 """Where a value's ``meta`` has the depth of its integers, if that is less than its type's."""
+
+NO_DEPTH = "which the accelerator does not compute with"
 
 _PLAIN_BITS = 8  # of weights whose integers are not known
 _TOLERANCE = 2.0**-12  # of a weight divided by its scale
@@ -48,6 +51,8 @@ def affine(node: ir.Node, integers: ir.Value) -> Affine:
 def integers_of(value: ir.Value | None) -> tuple[ir.Value, Affine]:
     """The integers that a float value was dequantized from."""
     node = None if value is None else value.producer()
+    if node is not None and (node.domain, node.op_type) == (DOMAIN, FAKE_QUANTIZE):
+        raise Unfit(f"activations have {node.attributes['bits'].as_int()} bits, {NO_DEPTH}")
     if node is None or node.op_type != "DequantizeLinear" or node.domain != "" or node.inputs[0] is None:
         raise Unfit("activations are not quantized")
     return node.inputs[0], affine(node, node.inputs[0])

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tilewright.errors import Problem, UnsupportedError
 from tilewright.frontend.quantized import offload
+from tilewright.integer.capabilities import Capabilities
 from tilewright.integer.network import Binary, Convolution, Lookup, Network, Pooling, run
 from tilewright.passes.execution import runner
 
@@ -220,3 +221,21 @@ def test_functions_become_tables() -> None:
     assert np.abs(table.table.astype(int) - np.clip(np.rint(real * 128) + 128, 0, 255)).max() == 0
     assert isinstance(product, Binary)
     assert product.kind == "MUL"
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+def test_depths_that_an_accelerator_lacks(bits: int) -> None:
+    """Quantizers in either form stay on the host, with the reason; another accelerator takes them."""
+    model = models.load(models.fake_quantized(bits))
+    parts, host = networks(model)
+    assert parts == []
+    assert f"its activations have {bits} bits, which the accelerator does not compute with" in host.values()
+    deep = Capabilities(depths=(4, 8, 16), mixed=True, accumulator_bits=48, weight_depths=(4, 8, 16))
+    taken: list[Network] = []
+
+    def keep(network: Network) -> Fake:
+        taken.append(network)
+        return Fake()
+
+    assert offload(model, keep, deep).host == {}
+    assert {source.affine.bits for source in taken[0].maps} == {16, 32}
