@@ -9,6 +9,8 @@
 #include <vector>
 using std::max;
 using std::min;
+typedef unsigned char uchar;
+typedef unsigned short ushort;
 struct Index3 {
   unsigned x, y, z;
 };
@@ -18,6 +20,7 @@ static pthread_barrier_t emulated_barrier;
 static inline void __syncthreads() { pthread_barrier_wait(&emulated_barrier); }
 #define __global__
 #define __device__
+#define __forceinline__ inline
 #define __shared__ static
 #define alignas(bytes) __attribute__((aligned(bytes)))  // the keyword may not follow ``static``
 #define __restrict__ __restrict
@@ -58,3 +61,7 @@ struct alignas(16) int4 {
   int x, y, z, w;
 };
 static inline int4 make_int4(int x, int y, int z, int w) { return {x, y, z, w}; }
+static inline int __dp4a(int a, int b, int sum) {
+  for (int at = 0; at < 32; at += 8) sum += (signed char)(a >> at) * (signed char)(b >> at);
+  return sum;
+}

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import importlib.util
 import math
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -18,32 +15,18 @@ import pytest
 
 import tilewright
 from tests.conftest import Golden
+from tests.targets.cuda import cuda_sources, emulated
 from tests.targets.gpu import conv_and_dense, floats, gated_net, needs_nvrtc, residual_net
 from tests.targets.running import expected
 from tilewright.errors import ToolError
-from tilewright.plan import COPY, Plan
+from tilewright.plan import Plan
 from tilewright.targets import device_facts, device_names, resolve
-from tilewright.targets import jetson as jetson_module
-from tilewright.targets.gpu import Generated
-from tilewright.targets.jetson import Jetson
 from tilewright.targets.nvrtc import compile_cuda, kernel_resources
 
 BOARDS = {"jetson-nano": "sm_53", "jetson-tx2": "sm_62", "jetson-xavier": "sm_72", "jetson-orin": "sm_87"}
 
 
-@pytest.fixture
-def sources(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What would go to NVRTC, in place of NVRTC."""
-    found: list[str] = []
-    original = Jetson.source
-
-    def source(self: Jetson, generated: Generated) -> str:
-        found.append(original(self, generated))
-        return found[-1]
-
-    monkeypatch.setattr(Jetson, "source", source)
-    monkeypatch.setattr(jetson_module, "compile_cuda", lambda source, arch: arch.encode())
-    return found
+sources = cuda_sources
 
 
 def compiled(model: onnx.ModelProto, device: str, precision: str = "fp32") -> Plan:
@@ -125,56 +108,12 @@ def test_without_nvrtc_the_error_says_what_to_install(monkeypatch: pytest.Monkey
 
 def test_kernels_compute_the_network_when_emulated(sources: list[str], tmp_path: Path) -> None:
     """The CUDA source compiled as C++, with threads of the system: shows that it is right in itself."""
-    compiler = shutil.which("c++") or pytest.skip("no C++ compiler; install one with: apt-get install g++")
     model = conv_and_dense()
     plan = compiled(model, "jetson-nano")
-    body = sources[0][sources[0].index('extern "C"') :]
-    entries = []
-    for launch in {launch.kernel: launch for launch in plan.launches if launch.module != COPY}.values():
-        types = re.search(rf"\n{launch.kernel}\(([^)]*)\)", body)
-        assert types is not None
-        args = ", ".join(f"({re.sub(r'__restrict__.*', '', t)})a[{i}]" for i, t in enumerate(types[1].split(",")))
-        entries.append(
-            f'extern "C" void run_{launch.kernel}(const unsigned* g, const unsigned* b, void** a) '
-            f"{{ emulate({launch.kernel}, g, b, {args}); }}"
-        )
-    header = Path(__file__).with_name("cuda_emulation.h")
-    (tmp_path / "kernels.cc").write_text("\n".join([f'#include "{header}"', body, *entries]))
-    library = tmp_path / "kernels.so"
-    command = [
-        compiler,
-        "-std=c++17",
-        "-O1",
-        "-w",
-        "-fno-strict-aliasing",
-        "-pthread",
-        "-shared",
-        "-fPIC",
-        "-o",
-        str(library),
-    ]
-    subprocess.run([*command, str(tmp_path / "kernels.cc")], check=True)
     x = floats(1, 8, 8, 8)
-    got = _execute(plan, ctypes.CDLL(str(library)), x)
+    got = emulated(plan, sources[0], x, tmp_path)
     # float32 sums in another order
     np.testing.assert_allclose(got, expected(model, {"x": x})["y"], rtol=1e-4, atol=1e-5)
-
-
-def _execute(plan: Plan, library: ctypes.CDLL, x: np.ndarray) -> np.ndarray:
-    """Runs a plan with one NumPy array a buffer; arena offsets are not used."""
-    memory = [
-        np.zeros(buffer.shape, buffer.dtype) if buffer.data is None else np.ascontiguousarray(buffer.data)
-        for buffer in plan.buffers
-    ]
-    memory[plan.inputs[0]][...] = x
-    for launch in plan.launches:
-        if launch.module == COPY:
-            memory[launch.args[1]][...] = memory[launch.args[0]].reshape(memory[launch.args[1]].shape)
-            continue
-        sizes = [(ctypes.c_uint * 3)(*size) for size in (launch.grid, launch.block)]
-        pointers = (ctypes.c_void_p * len(launch.args))(*(memory[arg].ctypes.data for arg in launch.args))
-        getattr(library, f"run_{launch.kernel}")(*sizes, pointers)
-    return memory[plan.outputs[0]]
 
 
 def test_devices_are_described() -> None:
