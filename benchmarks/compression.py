@@ -79,6 +79,7 @@ SETTINGS = (
     weights_only("uniform5", {"quantize": {"weights": "int5"}}),
     weights_only("mixed4", {"preset": "mixed4"}),
     weights_only("uniform4", {"quantize": {"weights": "int4"}}),
+    weights_only("uniform7", {"quantize": {"weights": "int7"}}),  # rivals mix 8 bits with 4
 )
 
 
