@@ -29,5 +29,5 @@ def test_the_table_says_that_it_is_simulated() -> None:
     out = io.StringIO()
     Console(file=out, width=160).print(table([row("int8", 0.5)]))
     text = out.getvalue()
-    for part in ("simulated", "90.0%", "50.0%  missed", "75.0%", "6.00", "5, 1"):
+    for part in ("simulated", "90.0%", "50.0%", "90.0%  missed", "75.0%", "6.00", "5, 1"):
         assert part in text
