@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -75,14 +76,22 @@ class PackedLayers:
         if parts is None:
             return None
 
+        @cache  # parts of a weight read the same
+        def operand(integer: bool) -> Any:
+            data = quantized.data if integer and quantized is not None else left
+            # Flattened [channel, position]; the matrix has positions outside.
+            return position_major(rewriter, data, batch, channels, taps) if taps > 1 else data
+
+        @cache
+        def wide(integer: bool, bw: int) -> Any:
+            return widened(rewriter, operand(integer), bw)
+
         def product(packed: KernelWeights) -> Any:
-            source = quantized if packed.blocks.word == 4 else None
-            data = source.data if source is not None else left
-            if taps > 1:  # flattened [channel, position]; the matrix has positions outside
-                data = position_major(rewriter, data, batch, channels, taps)
+            integer = packed.blocks.word == 4
+            source = quantized if integer else None
             if packed.blocks.is_plain and suits(packed.blocks, math.prod(batch)):
-                return self._planar(rewriter, data, weight, packed, source)
-            data = widened(rewriter, data, packed.blocks.bw)
+                return self._planar(rewriter, operand(integer), weight, packed, source)
+            data = wide(integer, packed.blocks.bw)
             layer = Compressed(packed.blocks, shape_of(data), None, 1, self._offset(packed)).tiled(Core.of(self.device))
             return self._finish(rewriter, layer, data, weight, packed, source)
 
@@ -98,17 +107,25 @@ class PackedLayers:
         if parts is None:
             return None
 
-        def convolution(packed: KernelWeights) -> Any:
-            source = quantized if packed.blocks.word == 4 else None
+        @cache  # parts of a weight read the same
+        def operand(integer: bool, bw: int) -> tuple[Any, Window]:
+            source = quantized if integer else None
             operand = data if source is None else source.data
-            shape, inner = image_with_padding(window, shape_of(data), packed.blocks.bw)
+            shape, inner = image_with_padding(window, shape_of(data), bw)
             image = None if source is None else few_channels(rewriter, data, shape)
             if image is not None and source is not None:
                 operand = rewriter.emit(relax.op.reshape(staged(rewriter, image, window, shape, source), shape))
             elif shape != shape_of(data):
                 operand = padded_image(rewriter, operand, window, shape, source)
-            layer = Compressed(packed.blocks, shape_of(operand), inner, 1, self._offset(packed))
-            return self._finish(rewriter, layer.tiled(Core.of(self.device)), operand, weight, packed, source)
+            return operand, inner
+
+        def convolution(packed: KernelWeights) -> Any:
+            integer = packed.blocks.word == 4
+            image, inner = operand(integer, packed.blocks.bw)
+            layer = Compressed(packed.blocks, shape_of(image), inner, 1, self._offset(packed)).tiled(
+                Core.of(self.device)
+            )
+            return self._finish(rewriter, layer, image, weight, packed, quantized if integer else None)
 
         return _joined(rewriter, [convolution(packed) for packed in parts], parts, weight.unpack.matrix[0])
 
