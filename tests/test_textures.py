@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from tests import gles
 from tests.models import small_cnn
 from tilewright import compression, textures
 from tilewright.errors import UsageError
@@ -33,6 +34,19 @@ def test_files_hold_the_weights_that_the_model_has(tmp_path: Path) -> None:
         weights = (image.texels().astype(np.float32) - np.float32(codec.ZERO)) * scales[:, None]
         order = weights.reshape(unpacking.split).transpose(unpacking.perm).reshape(unpacking.shape)
         np.testing.assert_array_equal(order, unpacking.decode(node))
+
+
+@pytest.mark.parametrize("footprint", ["4x4", "5x4", "6x6", "8x6", "12x12"])
+def test_a_software_renderer_reads_what_our_decoder_reads(footprint: str, tmp_path: Path) -> None:
+    """Eight-bit texels of OpenGL ES against ours, which are of sixteen bits: within 1/255, as GPUs may round."""
+    model = compressed({"astc": {"block": footprint}})
+    with gles.context() as context:
+        for path in textures.export(model, tmp_path / "textures"):
+            image = file.read(path)
+            found = context.decode(image.blocks, image.footprint, image.shape)
+            error = found[..., :3].astype(np.float64) / 255 - image.texels()[..., None] / 65535
+            assert np.abs(error).max() <= 1 / 255, context.renderer
+            assert (found[..., 3] == 255).all()
 
 
 def test_a_model_without_textures_is_a_usage_error(tmp_path: Path) -> None:
