@@ -65,6 +65,8 @@ def kernel_weights(
     payloads = payloads_of(weight, Core.of(device).lanes)
     if isinstance(payloads, str):
         return payloads
+    if not payloads:
+        return "all of its rows are zero"
     depth = weight.unpack.matrix[1]
     layout, found = weight.format.layout, []
     for payload in payloads:

@@ -225,3 +225,8 @@ def test_refusals_say_why(spec: str, density: float | None, integer: bool, rows:
     made = kernel(found, "cpu-avx512", integer, rows, taps)
     assert isinstance(made, str)
     assert reason in made
+
+
+def test_a_weight_of_zeros_needs_no_kernel() -> None:
+    found, _ = weight(np.zeros((20, 16), np.float32), "vbd(4)")
+    assert kernels(found, "cpu-avx2") == "all of its rows are zero"
