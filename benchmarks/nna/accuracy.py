@@ -38,6 +38,7 @@ _LOW = ("int4", "int5", "int6", "int7", "int8")
 RECIPES: Mapping[str, Mapping[str, Any]] = {
     "int8": {"preset": "int8"},
     "w6a8": {"quantize": {"weights": "int6", "activations": 8, "correct_bias": True}},
+    "w6a7": {"quantize": {"weights": "int6", "activations": 7, "correct_bias": True}},
     "w8a6": {"quantize": {"weights": "int8", "activations": 6, "correct_bias": True}},
     "mixed6": {
         "allocate": {"bits": 6.0, "candidates": _LOW},
