@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from tilewright.formats.base import Encoded
 from tilewright.formats.bits import unpack_bits
+from tilewright.formats.codecs.astc import Astc
 from tilewright.formats.codecs.codebook import Codebook
 from tilewright.formats.codecs.f16 import F16
 from tilewright.formats.codecs.f32 import F32
@@ -24,6 +25,7 @@ from tilewright.targets.schedules.gpu_words import STEP, Words, chunk_of
 Array = npt.NDArray[Any]
 
 _PADDING = 1.05  # what padding may cost
+KEPT_ASTC = "kernels decode ASTC for few rows, dense blocks that have a weight for every texel, and not astcenc's"
 KEPT_DENSE = "computes in float32, where unpacked weights are as fast"
 # Operations that a kernel is predicted to take, see ``slower``.
 _DECODE = 3  # an integer, or four bytes
@@ -91,6 +93,8 @@ def payload_of(weight: CompressedWeight) -> Payload | str:
     codec = form.codec
     if isinstance(codec, F32 | F16):
         return Payload(arrays["values"].reshape(shape), index, 16 if isinstance(codec, F16) else 32)
+    if isinstance(codec, Astc):
+        return KEPT_ASTC
     if isinstance(codec, Codebook):
         return _clustered(codec, arrays, shape, index)
     if not isinstance(codec, Integer):

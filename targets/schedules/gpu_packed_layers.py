@@ -13,9 +13,12 @@ from typing import Any
 from tvm import relax
 from tvm.ir import GenericConst
 
+from tilewright.formats.codecs.astc import Astc
+from tilewright.formats.codecs.astc.modes import BLOCK_BYTES
 from tilewright.plan import PackedParameter
 from tilewright.targets.layer_rewriter import LayerRewriter
 from tilewright.targets.packed_weights import CompressedWeight, PackedWeights
+from tilewright.targets.schedules import gpu_astc
 from tilewright.targets.schedules.cpu_layout import constant, shape_of
 from tilewright.targets.schedules.cpu_staging import Quantized, position_major, quantized_source
 from tilewright.targets.schedules.gpu_common import GpuLimits
@@ -86,6 +89,8 @@ class _PackedLayers(LayerRewriter):
         if len(weight.unpack.shape) != 2 or (weight.unpack.perm.index(0) == 0) != transposed:
             return None
         *batch, _ = shape_of(left)
+        if gpu_astc.has_kernel(weight.format, math.prod(batch)):
+            return self._astc(call, left, weight)
         chosen = self._packed(weight, quantized_source(self, left), math.prod(batch), _LANES)
         if chosen is None:
             return None
@@ -95,6 +100,23 @@ class _PackedLayers(LayerRewriter):
         if taps > 1:  # flattened [channel, position]; the matrix has positions outside
             data = position_major(self, data, batch, channels, taps)
         return self._product(call, data, packed, self._parameters(weight, packed), quantized)
+
+    def _astc(self, call: Any, left: Any, weight: CompressedWeight) -> Any:
+        """A product by ASTC blocks."""
+        *batch, _ = shape_of(left)
+        codec, (outputs, _), (_, taps, channels) = weight.format.codec, weight.unpack.matrix, weight.unpack.split
+        assert isinstance(codec, Astc)
+        data = left if taps == 1 else position_major(self, left, batch, channels, taps)
+        blocks = weight.arrays["blocks"].reshape(-(-outputs // codec.height), -1, BLOCK_BYTES)
+        data = widened(self, data, blocks.shape[1] * codec.width)
+        shape, dtype = shape_of(data), str(data.ty.dtype)
+        layer = gpu_astc.AstcProduct(codec.width, codec.height, codec.levels, outputs, shape, dtype).tiled(self.limits)
+        source = weight.source["blocks"]
+        parameter = PackedParameter(source.name, layer.pack(blocks), source.storage, 8)
+        operands = [data, self.weights.add(parameter), constant(gpu_astc.table_of(layer))]
+        result = self.emit_kernel(gpu_astc.product(layer), "astc", operands, layer.out_shape, "float32")
+        scaled = self.emit(relax.op.multiply(result, constant(weight.arrays["scales"].ravel())))
+        return _typed(scaled, call)
 
     def _constant_product(self, call: Any, data: Any, matrix: Any) -> Any:
         """A product of a few rows by a constant that nobody compressed."""

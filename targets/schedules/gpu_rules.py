@@ -9,7 +9,14 @@ import tvm
 from tvm import s_tir, tirx
 
 from tilewright.errors import Problem, UnsupportedError
-from tilewright.targets.schedules import gpu_compressed, gpu_compressed_conv, gpu_fallback, gpu_quantize, gpu_tile
+from tilewright.targets.schedules import (
+    gpu_astc,
+    gpu_compressed,
+    gpu_compressed_conv,
+    gpu_fallback,
+    gpu_quantize,
+    gpu_tile,
+)
 from tilewright.targets.schedules.gpu_common import GpuLimits, NotApplicable, nodes
 from tilewright.targets.schedules.gpu_math import expand_math
 from tilewright.targets.tir import buffer_bytes, device_lower
@@ -19,6 +26,7 @@ Rule = Callable[[Any, GpuLimits], Any]  # (PrimFunc, limits) -> s_tir.Schedule o
 RULES: tuple[tuple[str, Rule], ...] = (
     ("compressed", gpu_compressed.schedule),
     ("compressed_conv", gpu_compressed_conv.schedule),
+    ("astc", gpu_astc.schedule),
     ("quantize", gpu_quantize.schedule),
     ("tile", gpu_tile.schedule),
     ("stages", gpu_fallback.schedule),

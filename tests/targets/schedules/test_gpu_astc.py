@@ -1,0 +1,58 @@
+"""Products by ASTC blocks on PoCL, against NumPy in double precision on what the reference decoder says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import tilewright
+from tests.targets.gpu import needs_nvrtc, needs_opencl
+from tests.targets.oclgrind import simulate
+from tests.targets.schedules.compressed_layers import activations, assert_close, matrix, packed, product
+from tests.targets.schedules.compressed_layers import product_reference as reference
+from tilewright.runtime import Session
+from tilewright.targets import device_facts
+from tilewright.targets.nvrtc import kernel_resources
+from tilewright.targets.schedules.gpu_kernel_weights import KEPT_ASTC
+
+# Trits, quints and plain bits in weights; endpoints of 256 and of 160 levels (8x6).
+SPECS = ["astc(4,4)", "astc(6,6)", "astc(8,5)", "astc(8,6)"]
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_equals_numpy(spec: str) -> None:
+    needs_opencl()
+    rows = 1 + SPECS.index(spec) % 2
+    weight, x = packed(matrix(27, 41), spec), activations(rows, 41)
+    residual = activations(rows, 27, seed=3)
+    artifact = tilewright.compile(product(weight, (rows,), residual=True), "mali")
+    (kernel,) = (launch.kernel for launch in artifact.plan.launches if "astc" in launch.kernel)
+    assert kernel.startswith("astc_multiply_add")
+    assert len(artifact.plan.launches) <= 2  # the other pads activations
+    with Session(artifact.to_bytes()) as session:
+        assert_close(session.run({"x": x, "r": residual})["y"], reference(weight, x, residual))
+
+
+@pytest.mark.parametrize(("spec", "rows"), [("astc(12,12)", 1), ("astc(6,6)", 64), ("block_sparse(4,4) astc(4,4)", 1)])
+def test_other_blocks_are_unpacked_at_load(spec: str, rows: int) -> None:
+    artifact = tilewright.compile(product(packed(matrix(24, 36), spec, 0.5), (rows,)), "mali")
+    assert not any(launch.kernel.startswith("astc") for launch in artifact.plan.launches)
+    (reason,) = artifact.plan.unpacked.values()
+    assert reason == KEPT_ASTC
+
+
+def test_oclgrind_finds_no_race_and_no_bad_access(tmp_path: Path) -> None:
+    weight, x = packed(matrix(13, 20), "astc(6,6)"), activations(1, 20)
+    got = simulate(tilewright.compile(product(weight, (1,)), "mali"), {"x": x}, tmp_path)
+    assert_close(got["y"], reference(weight, x))
+
+
+def test_ptxas_spills_nothing() -> None:
+    needs_nvrtc()
+    weight = packed(matrix(48, 96), "astc(6,6)")
+    for device in ("jetson-nano", "jetson-orin"):
+        (arch,) = device_facts(device)["archs"]
+        ((module,),) = (tilewright.compile(product(weight, (1,)), device).plan.modules,)
+        ptx = next(image.data for image in module.images if image.kind == "ptx")
+        assert all(used.spill_bytes == used.stack_bytes == 0 for used in kernel_resources(ptx, arch).values())
