@@ -50,6 +50,8 @@ def deepen(graph: ir.Graph, capabilities: Capabilities) -> None:
 
 def _operands(graph: ir.Graph, bounds: Bounds) -> list[ir.Value]:
     """Float operands of sums, products and means whose result becomes integers, in the order of the graph."""
+    for node in graph:  # operands first, lest long chains recurse
+        bounds.of(node.outputs[0])
     wanted: dict[ir.Value, None] = {}
     for node in reversed(graph):
         if node.domain != "" or not (node.op_type in POOLS or is_pair(node)):

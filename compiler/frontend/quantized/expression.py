@@ -91,9 +91,12 @@ def expression(node: ir.Node) -> Expression:
     order: dict[ir.Node, None] = {}
     leaves: dict[ir.Value, None] = {}
 
+    entered: set[ir.Node] = set()
+
     def visit(current: ir.Node) -> None:
-        if len(order) >= _MOST_NODES:
+        if len(entered) >= _MOST_NODES:
             raise Unfit("expression is too long")
+        entered.add(current)
         for value in current.inputs:
             if value is None:
                 continue

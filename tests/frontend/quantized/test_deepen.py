@@ -62,3 +62,17 @@ def test_no_input_reaches_further() -> None:
     found = [value for outputs in corners for value in outputs.values()]
     assert low * 1.001 <= min(float(value.min()) for value in found) <= low * 0.9
     assert high * 0.9 <= max(float(value.max()) for value in found) <= high * 1.001
+
+
+def test_long_chains() -> None:
+    """Five hundred sums, each of two tensors: their operands get 16 bits, and nothing recurses that far."""
+    q = Qdq(6)
+    x = q.quantize(q.input(1, 4), 0.02)
+    y = q.quantize(q.node("Sigmoid", x), 1 / 128)
+    total = x
+    for _ in range(500):
+        total = q.node("Sub", y, total)
+    model = models.load(q.build({q.quantize(total, 0.02): (1, 4)}))
+    deepen(model.graph, DEEP)
+    deep = [node for node in model.graph if node.op_type == "QuantizeLinear" and DEPTH in node.outputs[0].meta]
+    assert len(deep) == 499
