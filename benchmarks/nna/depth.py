@@ -58,7 +58,7 @@ def integers(bits: int) -> Callable[[Any], Int]:
 
     def quantize(normal: Any) -> Int:
         step = 2.0 if bits == 2 else 4.0 / most
-        return np.clip(np.rint(normal / step), -most, most).astype(np.int64)
+        return np.asarray(np.clip(np.rint(normal / step), -most, most), np.int64)
 
     return quantize
 
@@ -71,7 +71,7 @@ def clustered(count: int) -> Callable[[Any], Int]:
         edges = np.quantile(normal, np.arange(1, count) / count)
         group = np.searchsorted(edges, normal)
         means = [wide[group == index].mean() if (group == index).any() else 0 for index in range(count)]
-        return np.rint(np.array(means)[group]).astype(np.int64)
+        return np.asarray(np.rint(np.array(means)[group]), np.int64)
 
     return quantize
 
