@@ -79,7 +79,8 @@ SETTINGS = (
     weights_only("uniform5", {"quantize": {"weights": "int5"}}),
     weights_only("mixed4", {"preset": "mixed4"}),
     weights_only("uniform4", {"quantize": {"weights": "int4"}}),
-    weights_only("uniform7", {"quantize": {"weights": "int7"}}),  # rivals mix 8 bits with 4
+    weights_only("mixed7", {"preset": "mixed5", "allocate": {"bits": 7.0}}),  # rivals mix 8 bits with 4
+    weights_only("uniform7", {"quantize": {"weights": "int7"}}),
 )
 
 
