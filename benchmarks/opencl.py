@@ -32,7 +32,7 @@ from benchmarks.layer_table import console, machine
 from benchmarks.layers import Form, build, errors
 from benchmarks.rivals.base import RivalError
 from benchmarks.rivals.runtimes.clblast import RUNTIMES
-from benchmarks.timing import Loop, ReadOnly, interleave, repeated
+from benchmarks.timing import Loop, ReadOnly, has_compiler, interleave, repeated
 from tilewright.numeric import relative_l2
 from tilewright.runtime import Session
 
@@ -86,8 +86,9 @@ def measure(name: str, batch: int, forms: Sequence[Form], target: str, rounds: i
             session = stack.enter_context(Session(made.path))
             facts[form.name] = errors(shape, made, session.run({"x": x})["y"])[1], made.kernels
             loops[form.name] = repeated(lambda session=session: session.run({"x": x}))  # type: ignore[misc]
-        facts[READING] = 0.0, ()
-        loops[READING] = _reading(4 * shape.matrix().size, stack)
+        if has_compiler():
+            facts[READING] = 0.0, ()
+            loops[READING] = _reading(4 * shape.matrix().size, stack)
         try:
             rival = RUNTIMES[RIVAL](shape)
             wanted = x @ rival.matrix.T + shape.bias()

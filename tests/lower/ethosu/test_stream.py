@@ -11,28 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from tests.lower.simulated import execute
 from tilewright.errors import UnsupportedError
 from tilewright.integer.network import Convolution, Network, run
 from tilewright.lower.ethosu import Stream, compile_network
 from tilewright.lower.ethosu.jobs import Transfer, read
 from tilewright.lower.ethosu.memory import place
-from tilewright.runtime import nna
 
 from .networks import Builder, residual
 
 pytest.importorskip("ethosu.vela", reason="no Vela: pip install 'tilewright[nna]'")
 
 ACCELERATORS = ("ethos-u55-128", "ethos-u55-256", "ethos-u65-256", "ethos-u65-512")
-
-
-def execute(stream: Stream, network: Network, inputs: list[NDArray[Any]]) -> list[NDArray[Any]]:
-    arrays = [array.copy() for array in inputs]
-    arrays += [np.zeros(network.maps[index].shape, network.maps[index].dtype) for index in network.outputs]
-    regions = {2 + number: nna.Region(array.reshape(-1).view(np.uint8)) for number, array in enumerate(arrays)}
-    regions[0] = nna.Region(np.frombuffer(stream.weights, np.uint8), writable=False)
-    regions[1] = nna.Region(np.zeros(stream.scratch_bytes, np.uint8))
-    nna.run(stream.payload, regions)
-    return arrays[len(inputs) :]
 
 
 def random_inputs(network: Network, seed: int = 1) -> list[NDArray[Any]]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
+from tests.lower.simulated import execute
 from tilewright.errors import UnsupportedError
 from tilewright.integer.depths import DEPTHS, packed_bytes
 from tilewright.integer.elementwise import Affine
@@ -21,21 +20,10 @@ from tilewright.lower.vbd import Stream, compile_network
 from tilewright.lower.vbd.checks import most_sums
 from tilewright.lower.vbd.weights import SCALE_BYTES, bias_bytes
 from tilewright.plan import ARENA_ALIGNMENT
-from tilewright.runtime import nna
 
 from .networks import Builder, every_operation
 
 SEEDS = st.integers(0, 2**32 - 1)
-
-
-def execute(stream: Stream, network: Network, inputs: list[NDArray[Any]]) -> list[NDArray[Any]]:
-    arrays = [array.copy() for array in inputs]
-    arrays += [np.zeros(network.maps[index].shape, network.maps[index].dtype) for index in network.outputs]
-    regions = {2 + number: nna.Region(array.reshape(-1).view(np.uint8)) for number, array in enumerate(arrays)}
-    regions[0] = nna.Region(np.frombuffer(stream.weights, np.uint8), writable=False)
-    regions[1] = nna.Region(np.zeros(stream.scratch_bytes, np.uint8))
-    nna.run(stream.payload, regions)
-    return arrays[len(inputs) :]
 
 
 def check(b: Builder, network: Network) -> Stream:
