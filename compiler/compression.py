@@ -41,7 +41,8 @@ from tilewright.passes.quantize_activations import QuantizeActivations, observed
 from tilewright.passes.raise_opset import RaiseOpset
 from tilewright.passes.round_weights import round_weights
 from tilewright.passes.weights import Weight, check_finite, weights_in
-from tilewright.recipe import Recipe, RecipeLike, load_recipe
+from tilewright.recipe import Recipe
+from tilewright.recipe_loader import RecipeLike, load_recipe
 from tilewright.report import PivotReport, Report
 from tilewright.report_layers import Notes, layers_of, onnx_file, output_errors
 

@@ -19,7 +19,8 @@ from tilewright.compression import compress_graph
 from tilewright.lower.pipeline import Observer
 from tilewright.lower.tvm_setup import check_versions, fast_tvmscript
 from tilewright.plan import Plan
-from tilewright.recipe import FLOAT, Recipe, RecipeLike, load_recipe
+from tilewright.recipe import FLOAT, Recipe
+from tilewright.recipe_loader import RecipeLike, load_recipe
 from tilewright.report import Report
 from tilewright.report_layers import artifact_file, uncompressed
 from tilewright.targets import resolve

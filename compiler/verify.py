@@ -17,7 +17,7 @@ from tilewright.artifact import Artifact, Selftest
 from tilewright.driver import ModelLike, compile
 from tilewright.errors import DataError, ModelError
 from tilewright.numeric import relative_l2, sample_inputs
-from tilewright.recipe import RecipeLike
+from tilewright.recipe_loader import RecipeLike
 from tilewright.report_layers import artifact_file
 from tilewright.targets.base import Target
 

@@ -17,7 +17,7 @@ from tilewright import compression
 from tilewright.errors import AccuracyError, DataError, RecipeError, UsageError
 from tilewright.numeric import relative_l2
 from tilewright.passes.execution import runner
-from tilewright.recipe import PRESETS
+from tilewright.recipe_loader import PRESETS
 from tilewright.report import Report
 from tilewright.runtime import Session
 

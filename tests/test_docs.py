@@ -11,7 +11,7 @@ import pytest
 
 from tilewright.formats.codecs.astc import file
 from tilewright.formats.registry import parse
-from tilewright.recipe import PRESETS, load_recipe
+from tilewright.recipe_loader import PRESETS, load_recipe
 
 if sys.version_info >= (3, 11):
     import tomllib

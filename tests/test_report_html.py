@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from tilewright.errors import TilewrightError
 from tilewright.formats.packed import pack, snr_db, unpack
-from tilewright.recipe import load_recipe
+from tilewright.recipe_loader import load_recipe
 from tilewright.report import FrontPoint, GateReport, Histogram, LayerReport, PivotReport, Report, histogram
 from tilewright.report_html import charts, save, write
 from tilewright.report_html.figures import MISSING, number, shorten, size, toml

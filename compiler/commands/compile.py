@@ -18,7 +18,8 @@ from rich.table import Table
 from tilewright.commands.options import add_model_options, check_paths, parse_shapes
 from tilewright.errors import AccuracyError
 from tilewright.progress import Phases
-from tilewright.recipe import Recipe, load_recipe
+from tilewright.recipe import Recipe
+from tilewright.recipe_loader import load_recipe
 
 if TYPE_CHECKING:
     from tilewright.artifact import Artifact

@@ -14,7 +14,7 @@ from rich.console import Console
 from tilewright.commands.options import add_model_options, check_paths, parse_shapes
 from tilewright.files import replace_file
 from tilewright.progress import Phases
-from tilewright.recipe import load_recipe
+from tilewright.recipe_loader import load_recipe
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
