@@ -53,6 +53,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "quantize": {"activations": 8, "correct_bias": True},
     },
     "w4a8": {"quantize": {"weights": "int4", "activations": 8, "correct_bias": True}},
+    "w8a16": {"quantize": {"weights": "int8", "activations": 16, "correct_bias": True}},
     "w16a16": {"quantize": {"weights": "vbd(16,per=tensor)", "activations": 16}},
 }
 BARS = {"int8": 0.005}

@@ -29,7 +29,7 @@ from benchmarks.nna.vela import ACCELERATORS, compile_model
 from tilewright import frontend
 from tilewright.frontend.quantized import offload
 from tilewright.integer.network import Network
-from tilewright.lower.ethosu import compile_network
+from tilewright.lower.ethosu import CAPABILITIES, compile_network
 from tilewright.lower.ethosu.estimate import Cost, Memories, estimate
 from tilewright.lower.ethosu.jobs import read
 
@@ -98,7 +98,7 @@ def largest(path: Path) -> Network:
         found.append(network)
         return Nothing()
 
-    offload(frontend.load(path), keep)
+    offload(frontend.load(path), keep, CAPABILITIES)
     return max(found, key=lambda network: len(network.operations))
 
 

@@ -12,7 +12,8 @@ _SAME, _VALID = 0, 1
 
 
 def to_tflite(network: Network) -> bytes:
-    """The model, int8 throughout: uint8 is moved by 128. Accumulators that are results become int8 of a made-up scale.
+    """The model, in int8 and int16: uint8 is moved by 128. Accumulators that are results become int8 (int16
+    from int16) of a made-up scale.
 
     Raises:
         ValueError: a padding that TFLite has no name for, or a table.
@@ -21,8 +22,8 @@ def to_tflite(network: Network) -> bytes:
     made = {index: _tensor(b, network.maps[index]) for index in network.inputs}
     b.inputs = [made[index].index for index in network.inputs]
     for operation in network.operations:
-        target = made[operation.target] = _tensor(b, network.maps[operation.target])
         source = made[operation.sources[0]]
+        target = made[operation.target] = _tensor(b, network.maps[operation.target], source.dtype)
         if isinstance(operation, Convolution):
             _convolution(b, operation, source, target)
         elif isinstance(operation, Pooling):
@@ -42,9 +43,10 @@ def to_tflite(network: Network) -> bytes:
     return b.finish(*(made[index] for index in network.outputs))
 
 
-def _tensor(b: Builder, source: Map) -> Tensor:
+def _tensor(b: Builder, source: Map, sums: str = "int8") -> Tensor:
     zero = source.affine.zero - (128 if source.dtype == "uint8" else 0)
-    return b.tensor((1, *source.shape), "int8", source.affine.scale, zero)
+    dtype = {"uint8": "int8", "int32": sums}.get(source.dtype, source.dtype)
+    return b.tensor((1, *source.shape), dtype, source.affine.scale, zero)
 
 
 def _convolution(b: Builder, operation: Convolution, source: Tensor, target: Tensor) -> None:
@@ -56,7 +58,8 @@ def _convolution(b: Builder, operation: Convolution, source: Tensor, target: Ten
     weights = operation.weights.transpose(3, 1, 2, 0) if operation.depthwise else operation.weights
     axis = 3 if operation.depthwise else 0
     kernel = b.tensor(weights.shape, "int8", scales, 0, weights.astype(np.int8), axis)
-    bias = b.tensor((channels,), "int32", scales * np.float32(source.scale), 0, operation.bias.astype(np.int32))
+    wide = "int64" if source.dtype == "int16" else "int32"
+    bias = b.tensor((channels,), wide, scales * np.float32(source.scale), 0, operation.bias.astype(wide))
     options = {
         "padding": _padding(window, source.shape), "strideH": window.strides[0], "strideW": window.strides[1],
         "dilationHFactor": window.dilations[0], "dilationWFactor": window.dilations[1],

@@ -41,9 +41,19 @@ class Affine:
         """The least and the greatest integer."""
         return limits(self.dtype, self.bits)
 
-    def requantize(self, reals: ArrayLike, clamp: tuple[int, int] | None = None) -> Requantize:
-        """From accumulators: ``reals`` is what their unit is worth in these integers, one or one for each channel."""
-        return Requantize.of(reals, self.zero, self.dtype, clamp=clamp, bits=self.bits)
+    @property
+    def symmetric(self) -> bool:
+        """Whether integers have a sign and no zero point."""
+        return self.zero == 0 and self.limits[0] < 0
+
+    def requantize(self, reals: ArrayLike, clamp: tuple[int, int] | None = None, reduced: bool = False) -> Requantize:
+        """From accumulators: ``reals`` is what their unit is worth in these integers, one or one for each channel.
+
+        ``reduced`` is for sums of 16-bit integers, which TFLite multiplies with 16 bits and rounds once
+        (kernels/internal/common.h, MultiplyByQuantizedMultiplier of int64).
+        """
+        rounding = Rounding.NATURAL if reduced else Rounding.TFL
+        return Requantize.of(reals, self.zero, self.dtype, rounding, clamp, reduced, self.bits)
 
 
 @dataclass(frozen=True)

@@ -100,13 +100,17 @@ class Pooling:
 
 @dataclass(frozen=True)
 class Binary:
-    """The sum (``ADD``), difference (``SUB``) or product (``MUL``) of two maps, which broadcast as in NumPy."""
+    """The sum (``ADD``), difference (``SUB``) or product (``MUL``) of two maps, which broadcast as in NumPy.
+
+    ``clamp`` is None or the least and the greatest result.
+    """
 
     layer: str
     kind: str
     first: int
     second: int
     target: int
+    clamp: tuple[int, int] | None = None
 
     @property
     def sources(self) -> tuple[int, ...]:
@@ -228,6 +232,7 @@ def _run(network: Network, operation: Operation, values: dict[int, Int]) -> Int:
         y = table[place] if before.bits <= 8 else interpolate(place, table, before.bits)
     else:
         second = values[operation.second][None]
-        y = _BINARY[operation.kind](x, before, second, maps[operation.second].affine, target.affine)
+        other = maps[operation.second].affine
+        y = _BINARY[operation.kind](x, before, second, other, target.affine, operation.clamp)
     result: Int = y[0]
     return result

@@ -16,7 +16,7 @@ from tilewright.artifact import Artifact
 from tilewright.errors import ToolError, UsageError
 from tilewright.frontend.quantized import offload
 from tilewright.integer.network import run
-from tilewright.lower.ethosu import compile_network
+from tilewright.lower.ethosu import CAPABILITIES, compile_network
 from tilewright.passes.execution import runner
 from tilewright.runtime import Session, native, nna
 
@@ -46,6 +46,26 @@ def test_a_network_of_integers(device: str, tmp_path: Path) -> None:
         (want,) = run(network, [integers])
         got = session.run({"x": x})[name]
         np.testing.assert_array_equal(got, want.reshape(1, -1).astype(np.float32) * scales.numpy())
+
+
+def test_integers_of_sixteen_bits(tmp_path: Path) -> None:
+    """Likewise."""
+    path, model = tmp_path / "model.tw", models.fake_quantized(16)
+    artifact = tilewright.compile(model, "nna-ethos-u65-512")
+    artifact.save(path)
+    assert [layer["output_bits"] for part in artifact.metadata["nna"]["parts"] for layer in part["layers"]] == [
+        16, 16, 32
+    ]  # fmt: skip
+    session = Session(path)
+    (name,) = (tensor.name for tensor in session.outputs)
+    made = offload(models.load(model), lambda network: compile_network(network, "ethos-u65-512"), CAPABILITIES)
+    ((_, network, _),) = made.parts
+    scales = made.model.graph.initializers[f"{name}.scales"].const_value
+    assert scales is not None
+    x = np.random.default_rng(0).uniform(-1, 1, (1, 4, 8, 8)).astype(np.float32)
+    integers = np.clip(np.rint(x / np.float32(2 / (2**16 - 1))), -(2**15), 2**15 - 1)[0].transpose(1, 2, 0)
+    (want,) = run(network, [integers])
+    np.testing.assert_array_equal(session.run({"x": x})[name], want.reshape(1, -1).astype(np.float32) * scales.numpy())
 
 
 def test_the_host_computes_what_the_device_cannot(tmp_path: Path) -> None:

@@ -35,14 +35,18 @@ def linear(
     result = result_of(last, may_stay_float=True)
     real = np.broadcast_to(given.reshape(-1), len(weights)).astype(np.float64)
     # Channels whose weights are next to nothing beside their bias: in units that hold the bias they may round to zero.
-    most = 2.0 ** (capabilities.accumulator_bits - 2)
+    most = 2.0 ** (capabilities.sum_bits(x.bits) - 2)
     grow = np.maximum(np.abs(real) / (x.scale * scales * most), 1)
     weights = np.rint(weights / grow.reshape(-1, 1, 1, 1)).astype(np.int64)
     units = x.scale * scales * grow
     bias = np.rint(real / units)
+    sums = capabilities.sum_bits(x.bits)
+    if (_most(x, weights, bias) >= 2.0 ** (sums - 1)).any():
+        raise Unfit(f"sums may have more than {sums} bits")
     if result.quantized:
         try:
-            output = result.affine.requantize(units / result.affine.scale, result.clamp)
+            reduced = capabilities.reduced and x.bits > 8
+            output = result.affine.requantize(units / result.affine.scale, result.clamp, reduced)
         except ValueError as error:
             raise Unfit(f"scales do not fit: {error}") from None
     else:
@@ -120,10 +124,12 @@ def _accumulators(
 ) -> tuple[Requantize, NDArray[np.float64]]:
     """Sums as 32-bit results, and what one is worth: those of more bits lose as many as they have too much."""
     low, high = limits("int32")
-    if capabilities.accumulator_bits == 32:
+    if capabilities.sum_bits(x.bits) == 32:
         return Requantize(np.array([1]), np.array([0]), Rounding.TFL, 0, low, high), units
     most = _most(x, weights, bias) + 1
     lost = np.maximum(np.ceil(np.log2(most)).astype(np.int64) - 31, 0)
+    if capabilities.reduced:
+        return Requantize(np.ones_like(lost), lost, Rounding.NATURAL, 0, low, high), units * np.exp2(lost)
     return Requantize.of(np.exp2(-lost.astype(np.float64)), 0, "int32"), units * np.exp2(lost)
 
 

@@ -48,9 +48,12 @@ def match(node: ir.Node, capabilities: Capabilities) -> Match:
     if reader is None or _MOVES.get(node.op_type, capabilities.operations[0]) not in capabilities.operations:
         raise Unfit("operator has no integer form")
     found = reader(node, capabilities)
-    depths = [quantization(source).bits for source in found.sources]
-    depths += [found.affine.bits] if found.scales is None else []
-    wrong = sorted({bits for bits in depths if bits not in capabilities.depths})
+    types = [quantization(source) for source in found.sources]
+    types += [found.affine] if found.scales is None else []
+    wrong = sorted({each.bits for each in types if each.bits not in capabilities.depths})
     if wrong:
         raise Unfit(f"activations have {wrong[0]} bits, {NO_DEPTH}")
+    moved = sorted({each.bits for each in types if each.bits in capabilities.symmetric and not each.symmetric})
+    if moved:
+        raise Unfit(f"activations of {moved[0]} bits have a zero point or no sign, {NO_DEPTH}")
     return found

@@ -27,12 +27,13 @@ def binary(node: ir.Node, capabilities: Capabilities) -> Match:
     ranks = {len(value.shape or ()) for value in (*node.inputs, node.outputs[0]) if value is not None}
     if len(set(shapes)) != 1 and (not capabilities.mixed or len(ranks) != 1):
         raise Unfit("operands broadcast")
-    if result.clamp is not None:
+    if result.clamp is not None and not capabilities.clamps:
         raise Unfit("result is clamped")
     if len({a.dtype, b.dtype, result.affine.dtype}) != 1 and not capabilities.mixed:
         raise Unfit("operands and result have different types")
     kind = node.op_type.upper()
-    build: Build = lambda a, b, to: Binary(node.name or node.op_type, kind, a, b, to)  # noqa: E731
+    clamp = result.clamp
+    build: Build = lambda a, b, to: Binary(node.name or node.op_type, kind, a, b, to, clamp)  # noqa: E731
     return Match(node, (first, second), result.target, result.affine, build)
 
 
@@ -49,6 +50,9 @@ def function(node: ir.Node, capabilities: Capabilities) -> Match:
     places = np.arange(low, high + 1) if before.bits <= 8 else knots(before.bits) + low
     x = ((places - before.zero) * np.float32(before.scale)).astype(np.float32)
     table = integers(found(x), result).astype(result.affine.dtype)
+    slopes = np.diff(table.astype(np.int64)) if before.bits > 8 else np.zeros(1, np.int64)
+    if np.abs(slopes).max() >= 1 << capabilities.slope_bits - 1:
+        raise Unfit(f"table of a function with steps has differences of more than {capabilities.slope_bits} bits")
     build: Build = lambda from_, to: Lookup(node.name or node.op_type, from_, to, table)  # noqa: E731
     map_shape(node.outputs[0])
     return Match(node, (source,), result.target, result.affine, build, covers=found.inner)

@@ -7,5 +7,13 @@ from tilewright.lower.ethosu.stream import LayerCode, Stream, compile_network
 
 __all__ = ["CAPABILITIES", "LayerCode", "Stream", "compile_network"]
 
-CAPABILITIES = Capabilities()
-"""What we compile for it: 8-bit activations, weights of up to 9 bits."""
+CAPABILITIES = Capabilities(
+    depths=(8, 16),
+    symmetric=(16,),
+    deep_accumulator_bits=40,
+    reduced=True,
+    clamps=True,
+    table_depth=16,
+    slope_bits=16,
+)
+"""What we compile for it: activations of 8 or (without zero points) 16 bits, weights of up to 9."""

@@ -66,6 +66,8 @@ class Operations:
         op = api.NpuElementWiseOperation(getattr(api.NpuElementWiseOp, operation.kind))
         op.ifm, op.ifm2 = self._map(operation.first), self._map(operation.second)
         op.ofm, op.kernel = self._map(operation.target), api.NpuKernel(1, 1)
+        if operation.clamp is not None:
+            op.activation = _clamp(self._network.maps[operation.target], *operation.clamp)
         return op
 
     def _fill(self, op: Any, source: int, target: int, window: Window) -> None:

@@ -17,7 +17,7 @@ from tilewright.lower.ethosu.jobs import Kernel, Transfer, read, read_words
 from tilewright.lower.ethosu.memory import SCRATCH, WEIGHTS, Buffer, Placement, place
 from tilewright.lower.ethosu.operations import Operations
 from tilewright.lower.ethosu.prefetch import Options, choose_leads, issued
-from tilewright.lower.ethosu.weights import Coded, Weights
+from tilewright.lower.ethosu.weights import Coded, Weights, table_image
 
 try:
     from ethosu.vela import api
@@ -26,7 +26,7 @@ except ImportError:  # Vela is an optional extra
 
 
 _SHRAM = 1 << 8 | 3  # the region that means the accelerator's own memory
-_TABLES, _TABLE = 2048, 256  # bytes: tables lie at the end of it
+_TABLES = 2048  # bytes: tables lie at the end of it
 _RECORD = 10  # bytes of a channel's bias and scale
 _SPARE = 128 * 1024  # bytes of scratch memory that copies of weights may need, however little the maps do
 
@@ -40,6 +40,7 @@ class LayerCode:
         scale_bytes: of biases and scales, or of a table.
         plain_bytes: of the weights at 8 bits.
         entropy_bytes: of the weights at their zero-order entropy: what no code without context gets below.
+        output_bits: of what it makes.
         estimate: of cycles and traffic; nothing was measured.
         utilisation: share of the multipliers that it estimates to be busy.
     """
@@ -49,6 +50,7 @@ class LayerCode:
     scale_bytes: int
     plain_bytes: int
     entropy_bytes: float
+    output_bits: int
     estimate: Cost
     utilisation: float
 
@@ -122,7 +124,9 @@ class _Emitter:
         job = self.job(operation, placement)
         block = choose_block(job, self.model)
         if not isinstance(operation, Convolution):
-            table = self.model.transfer(Transfer(WEIGHTS, SCRATCH, _TABLE))[0] if job.table else None
+            table = None
+            if isinstance(operation, Lookup):
+                table = self.model.transfer(Transfer(WEIGHTS, SCRATCH, len(table_image(operation.table))))[0]
             return Options(block.cost.busy, table=table), (block.block, block.block)
         copied = choose_block(replace(job, weight_region=SCRATCH), self.model)
         transfer, _ = self.model.transfer(Transfer(WEIGHTS, SCRATCH, job.weight_bytes + job.scale_bytes))
@@ -177,7 +181,7 @@ class _Emitter:
         if isinstance(operation, Convolution):
             return self.weights.add(operation, op)
         if isinstance(operation, Lookup):
-            return Coded((), (self.weights.append(operation.table.tobytes()),))
+            return self.weights.add_table(operation)
         return Coded((), ())
 
     def stream(
@@ -195,7 +199,7 @@ class _Emitter:
                 op.weights = [api.NpuAddressRange(region, begin + move, size) for begin, size in code.weights]
                 op.biases = [api.NpuAddressRange(region, begin + move, size) for begin, size in code.scales]
             elif code.scales:
-                table = api.NpuAddressRange(_SHRAM, self.shram_bytes - _TABLES, _TABLE)
+                table = api.NpuAddressRange(_SHRAM, self.shram_bytes - _TABLES, code.scales[0][1])
                 found.append(api.NpuDmaOperation(api.NpuAddressRange(WEIGHTS, *code.scales[0]), table))
             found.append(op)
         return found
@@ -205,4 +209,5 @@ class _Emitter:
         plain = operation.weights.size if isinstance(operation, Convolution) else 0
         entropy = entropy_bits(operation.weights) / 8 if isinstance(operation, Convolution) else 0.0
         busy = cost.macs / (max(cost.cycles, 1) * self.model.macs)
-        return LayerCode(operation.layer, weights, scales, plain, entropy, cost, busy)
+        bits = self.network.maps[operation.target].affine.bits
+        return LayerCode(operation.layer, weights, scales, plain, entropy, bits, cost, busy)

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tilewright.integer.network import Convolution
+from tilewright.integer.network import Convolution, Lookup
+from tilewright.integer.tables import KNOTS
 
 try:
     from ethosu.vela import api
@@ -75,6 +77,10 @@ class Weights:
             weights.append(self.append(self._code(operation, op, mine, core)))
         return Coded(tuple(weights), tuple(scales))
 
+    def add_table(self, operation: Lookup) -> Coded:
+        """A table as the accelerator wants it: 256 values, or 512 pairs of a value and the step to the next one."""
+        return Coded((), (self.append(table_image(operation.table)),))
+
     def _code(self, operation: Convolution, op: Any, mine: slice, core: int) -> bytes:
         dilate_y, dilate_x = operation.window.dilations
         traversal = api.NpuBlockTraversal.DEPTH_FIRST if operation.depthwise else op.block_traversal
@@ -95,3 +101,11 @@ class Weights:
         address = len(self._bytes)
         self._bytes += data + bytes(-len(data) % _ALIGNMENT)
         return address, len(self._bytes) - address
+
+
+def table_image(table: NDArray[Any]) -> bytes:
+    """A Lookup's table in the accelerator's memory (Vela, lut.py); tables of 513 entries are of int16."""
+    if len(table) < KNOTS:
+        return table.tobytes()
+    values = table.astype(np.int64)
+    return np.stack([values[:-1], np.diff(values)], 1).astype("<i2").tobytes()

@@ -22,9 +22,9 @@ from tilewright.lower.ethosu.estimate import Memories, estimate
 from tilewright.lower.ethosu.jobs import read
 
 
-def plain() -> Network:
-    """Every operation, results of 8 bits, no clamps (TFLite has names for some only)."""
-    b = Builder(2, "int8")
+def plain(dtype: str = "int8") -> Network:
+    """Every operation, no accumulators as results, no clamps (TFLite has names for some only)."""
+    b = Builder(2, dtype)
     x = b.map(12, 11, 16)
     y = b.conv(b.conv(x, 24, 3), 24, 3, stride=2, depthwise=True)
     y = b.binary("ADD", y, b.conv(y, 24, 1))
@@ -32,12 +32,13 @@ def plain() -> Network:
     return b.network([x], [b.conv(b.flatten(y), 10, 1)])
 
 
-def test_litert_computes_the_same() -> None:
+@pytest.mark.parametrize("dtype", ["int8", "int16"])
+def test_litert_computes_the_same(dtype: str) -> None:
     """Scales go through float32, which moves factors by up to 2^-24: an element in some 60,000 may round otherwise."""
-    network = plain()
+    network, info = plain(dtype), np.iinfo(dtype)
     reference = Reference(to_tflite(network))
     for seed in range(20):
-        x = np.random.default_rng(seed).integers(-128, 128, (12, 11, 16)).astype(np.int8)
+        x = np.random.default_rng(seed).integers(info.min, info.max + 1, (12, 11, 16)).astype(dtype)
         (want,) = run(network, [x])
         (got,) = reference.run([x[None]])
         np.testing.assert_array_equal(got[0], want)

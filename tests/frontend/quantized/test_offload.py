@@ -34,14 +34,14 @@ class Fake:
     layers: tuple[Any, ...] = ()
 
 
-def networks(model: ir.Model) -> tuple[list[Network], dict[str, str]]:
+def networks(model: ir.Model, capabilities: Capabilities | None = None) -> tuple[list[Network], dict[str, str]]:
     found: list[Network] = []
 
     def keep(network: Network) -> Fake:
         found.append(network)
         return Fake()
 
-    return found, dict(offload(model, keep).host)
+    return found, dict(offload(model, keep, capabilities).host)
 
 
 def test_a_whole_network_is_one_part() -> None:
@@ -231,11 +231,66 @@ def test_depths_that_an_accelerator_lacks(bits: int) -> None:
     assert parts == []
     assert f"its activations have {bits} bits, which the accelerator does not compute with" in host.values()
     deep = Capabilities(depths=(4, 8, 16), mixed=True, accumulator_bits=48, weight_depths=(4, 8, 16))
-    taken: list[Network] = []
-
-    def keep(network: Network) -> Fake:
-        taken.append(network)
-        return Fake()
-
-    assert offload(model, keep, deep).host == {}
+    taken, host = networks(model, deep)
+    assert host == {}
     assert {source.affine.bits for source in taken[0].maps} == {16, 32}
+
+
+DEEP = Capabilities(
+    depths=(8, 16), symmetric=(16,), deep_accumulator_bits=40, reduced=True, table_depth=16, slope_bits=16
+)
+"""Of an accelerator whose 16-bit integers have no zero points, nor its scales of their sums more than 16 bits."""
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+def test_deep_integers_without_zero_points(bits: int) -> None:
+    """Against the graph: 64 inputs of the last layer are off by a step each at most, and its sums lose low bits."""
+    model = models.load(models.fake_quantized(bits))
+    (network,), host = networks(model, DEEP)
+    assert host == {}
+    assert {(source.dtype, source.affine.zero) for source in network.maps} == {("int16", 0), ("int32", 0)}
+    first = network.operations[0]
+    assert isinstance(first, Convolution)
+    assert first.output.factor.max() < 2**15
+    x = np.random.default_rng(5).uniform(-1, 1, (1, 4, 8, 8)).astype(np.float32)
+    step, half = np.float32(2 / (2**bits - 1)), 2 ** (bits - 1)
+    integers = np.clip(np.rint(x / step), -half, half - 1)[0].transpose(1, 2, 0)
+    (got,) = run(network, [integers])
+    (want,) = runner(model)({"x": x}).values()
+    scale = float(step) * 0.01  # of the last layer's input and weights
+    assert abs(got.item() * scale - want.item()) <= 64 * 7 * scale
+
+
+def sixteen(q: Qdq, value: str, scale: float, dtype: str = "int16", zero: int = 0) -> str:
+    pair = (q.constant(scale, "float32"), q.constant(zero, dtype))
+    return q.node("DequantizeLinear", q.node("QuantizeLinear", value, *pair), *pair)
+
+
+def reasons(q: Qdq, value: str, *shape: int) -> list[str]:
+    proto = q.build({sixteen(q, value, 2.0**-12): shape}, check=False)
+    proto.opset_import[0].version = 21  # the first with these types
+    return list(networks(models.load(proto), DEEP)[1].values())
+
+
+def test_deep_integers_that_do_not_fit() -> None:
+    q = Qdq()
+    x = sixteen(q, q.input(1, 4, 6, 6), 2.0**-12, "uint16", 2**15)
+    assert reasons(q, q.conv(x, 4, 4), 1, 4, 6, 6) == [
+        "its activations of 16 bits have a zero point or no sign, which the accelerator does not compute with"
+    ]
+    q = Qdq()
+    x = sixteen(q, q.input(1, 4, 6, 6), 2.0**-12)
+    step = q.node("Clip", q.node("Mul", x, q.constant(1e6, "float32")), q.constant(-8, "float32"),
+                  q.constant(8, "float32"))  # fmt: skip
+    found = reasons(q, q.node("Neg", step), 1, 4, 6, 6)
+    assert any("function with steps has differences of more than 16 bits" in reason for reason in found)
+    q = Qdq()
+    x = sixteen(q, q.input(1, 3 * 2**17, 1, 1), 2.0**-12)
+    found = reasons(q, q.node("Conv", x, q.weight(1, 3 * 2**17, 1, 1)), 1, 1, 1, 1)
+    assert found == ["its sums may have more than 40 bits"]
+
+
+def test_smooth_functions_of_deep_integers_become_tables() -> None:
+    q = Qdq()
+    x = sixteen(q, q.input(1, 4, 6, 6), 2.0**-12)
+    assert reasons(q, q.node("Tanh", x), 1, 4, 6, 6) == []

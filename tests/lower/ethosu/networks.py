@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from tilewright.integer.elementwise import Affine
 from tilewright.integer.network import Binary, Convolution, Lookup, Map, Network, Operation, Pooling, View
 from tilewright.integer.rounding import Requantize, Rounding, limits
+from tilewright.integer.tables import KNOTS
 from tilewright.integer.windows import Window
 
 
@@ -24,7 +26,14 @@ class Builder:
     def __post_init__(self) -> None:
         self.random = np.random.default_rng(self.seed)
 
+    @property
+    def deep(self) -> bool:
+        """Whether maps have 16 bits, and no zero points."""
+        return self.dtype == "int16"
+
     def map(self, *shape: int, scale: float = 0.05, zero: int = 7, dtype: str = "") -> int:
+        if (dtype or self.dtype) == "int16":
+            scale, zero = scale / 256, 0
         affine = Affine(float(np.float32(scale)), zero, dtype or self.dtype)
         self.maps.append(Map(f"m{len(self.maps)}", (shape[0], shape[1], shape[2]), affine))
         return len(self.maps) - 1
@@ -49,16 +58,23 @@ class Builder:
         out = (-(-height // stride), -(-width // stride), channels)
         if accumulators:
             target = self.map(*out, scale=1.0, zero=0, dtype="int32")
-            output = Requantize(np.array([1]), np.array([0]), Rounding.TFL, 0, -(2**31), 2**31 - 1)
+            rounding = Rounding.NATURAL if self.deep else Rounding.TFL
+            output = Requantize(np.array([1]), np.array([5 if self.deep else 0]), rounding, 0, -(2**31), 2**31 - 1)
         else:
             target = self.map(
                 *out, scale=float(self.random.uniform(0.02, 0.08)), zero=int(self.random.integers(0, 100))
             )
             spread = 80 * most * 0.6 * (kernel * kernel * shape[3]) ** 0.5
             scales = self.random.uniform(20, 60, channels) / spread
-            output = Requantize.of(scales, self.maps[target].affine.zero, self.dtype, clamp=clamp)
+            output = self.maps[target].affine.requantize(scales, clamp, self.deep)
         label = f"conv{len(self.operations)}"
         self.operations.append(Convolution(label, source, target, weights, bias, window, output, depthwise))
+        return target
+
+    def like(self, source: int, *shape: int) -> int:
+        """A map with the quantization of another one."""
+        target = self.map(*shape)
+        self.maps[target] = dataclasses.replace(self.maps[target], affine=self.maps[source].affine)
         return target
 
     def pool(self, source: int, kind: str, kernel: int, stride: int = 1, same: bool = False) -> int:
@@ -68,25 +84,28 @@ class Builder:
             window = Window.same((height, width), window.kernel, window.strides)
         top, left, bottom, right = window.pads
         out = [(size - kernel) // stride + 1 for size in (height + top + bottom, width + left + right)]
-        affine = self.maps[source].affine
-        target = self.map(*out, depth, scale=affine.scale, zero=affine.zero)
+        target = self.like(source, *out, depth)
         self.operations.append(Pooling(f"pool{len(self.operations)}", source, target, kind, window))
         return target
 
-    def binary(self, kind: str, first: int, second: int) -> int:
-        target = self.map(*self.maps[first].shape, scale=0.3 if kind == "MUL" else 0.09, zero=40)
-        self.operations.append(Binary(f"{kind}{len(self.operations)}", kind, first, second, target))
+    def binary(
+        self, kind: str, first: int, second: int, scale: float = 0.0, clamp: tuple[int, int] | None = None
+    ) -> int:
+        target = self.map(*self.maps[first].shape, scale=scale or (0.3 if kind == "MUL" else 0.09), zero=40)
+        self.operations.append(Binary(f"{kind}{len(self.operations)}", kind, first, second, target, clamp))
         return target
 
     def lookup(self, source: int) -> int:
         target = self.map(*self.maps[source].shape, scale=0.02, zero=11)
-        table = self.random.integers(*limits(self.dtype), 256).astype(self.dtype)
+        low, high = limits(self.dtype)
+        # Neighbours in a table between which is interpolated differ by less than 2^15.
+        shape, most = (KNOTS, (low // 2, high // 2)) if self.deep else (256, (low, high))
+        table = self.random.integers(*most, shape).astype(self.dtype)
         self.operations.append(Lookup(f"lookup{len(self.operations)}", source, target, table))
         return target
 
     def flatten(self, source: int) -> int:
-        affine = self.maps[source].affine
-        target = self.map(1, 1, int(np.prod(self.maps[source].shape)), scale=affine.scale, zero=affine.zero)
+        target = self.like(source, 1, 1, int(np.prod(self.maps[source].shape)))
         self.operations.append(View(f"view{len(self.operations)}", source, target))
         return target
 

@@ -43,7 +43,7 @@ def check(network: Network, accelerator: str) -> Stream:
     return stream
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int16"])
 @pytest.mark.parametrize("accelerator", ACCELERATORS)
 def test_every_operation(accelerator: str, dtype: str) -> None:
     stream = check(residual(dtype), accelerator)
@@ -53,20 +53,40 @@ def test_every_operation(accelerator: str, dtype: str) -> None:
 @given(
     st.integers(1, 20), st.integers(1, 20), st.integers(1, 70), st.integers(1, 70), st.integers(1, 6),
     st.integers(1, 3), st.integers(1, 2), st.booleans(), st.sampled_from(ACCELERATORS), st.integers(0, 99),
+    st.sampled_from(["uint8", "int16"]),
 )  # fmt: skip
 @settings(deadline=None, max_examples=40)
 def test_convolutions(
     height: int, width: int, depth: int, channels: int, kernel: int, stride: int, dilation: int, depthwise: bool,
-    accelerator: str, seed: int,
+    accelerator: str, seed: int, dtype: str,
 ) -> None:  # fmt: skip
     """Shapes, and with them block sizes and weight traversals."""
-    b = Builder(seed)
+    b = Builder(seed, dtype)
     x = b.map(height, width, depth)
     y = b.conv(x, depth if depthwise else channels, kernel, stride, dilation, depthwise)
     network = b.network([x], [y])
     inputs = random_inputs(network)
     (want,) = run(network, inputs)
     (got,) = execute(compile_network(network, accelerator), network, inputs)
+    np.testing.assert_array_equal(got, want)
+
+
+@given(
+    st.sampled_from(["ADD", "SUB", "MUL"]), st.sampled_from(["uint8", "int8", "int16"]), st.floats(0.001, 0.2),
+    st.floats(0.001, 0.2), st.floats(0.003, 0.6), st.booleans(), st.none() | st.tuples(
+        st.integers(0, 60), st.integers(61, 127)), st.integers(0, 99),
+)  # fmt: skip
+@settings(deadline=None, max_examples=60)
+def test_two_operands(
+    kind: str, dtype: str, a: float, b: float, out: float, alike: bool, clamp: tuple[int, int] | None, seed: int
+) -> None:
+    """Equal and unequal scales, which Vela writes in different ways."""
+    found = Builder(seed, dtype)
+    first, second = found.map(5, 6, 20, scale=a), found.map(5, 6, 20, scale=a if alike else b, zero=100)
+    network = found.network([first, second], [found.binary(kind, first, second, out, clamp)])
+    inputs = random_inputs(network, seed)
+    (want,) = run(network, inputs)
+    (got,) = execute(compile_network(network, "ethos-u55-128"), network, inputs)
     np.testing.assert_array_equal(got, want)
 
 
