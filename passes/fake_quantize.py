@@ -16,6 +16,8 @@ import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 
+from tilewright.passes.add_constant import add_constant
+
 Array = npt.NDArray[Any]
 
 DOMAIN = "tilewright"
@@ -98,8 +100,8 @@ def apply_quantizer(
     graph = model.graph
     if quantizer.bits == 8 and standard:
         integer = np.dtype(np.int8 if quantizer.signed else np.uint8)
-        scale = _constant(graph, f"{name}_scale", np.float32(quantizer.scale))
-        zero = _constant(graph, f"{name}_zero_point", integer.type(quantizer.zero_point))
+        scale = add_constant(graph, f"{name}_scale", np.float32(quantizer.scale))
+        zero = add_constant(graph, f"{name}_zero_point", integer.type(quantizer.zero_point))
         quantize = ir.node("QuantizeLinear", [value, scale, zero], name=f"{name}_quantize")
         quantize.outputs[0].name = f"{name}_integers"
         quantize.outputs[0].dtype = ir.DataType.INT8 if quantizer.signed else ir.DataType.UINT8
@@ -107,8 +109,8 @@ def apply_quantizer(
         nodes = [quantize, last]
     else:
         define(model)
-        scale = _constant(graph, f"{name}_scale", np.float32(quantizer.scale))
-        zero = _constant(graph, f"{name}_zero_point", np.float32(quantizer.zero_point))
+        scale = add_constant(graph, f"{name}_scale", np.float32(quantizer.scale))
+        zero = add_constant(graph, f"{name}_zero_point", np.float32(quantizer.zero_point))
         attributes = {"bits": quantizer.bits, "signed": int(quantizer.signed)}
         last = ir.node(FAKE_QUANTIZE, [value, scale, zero], attributes, domain=DOMAIN, name=f"{name}_quantize")
         nodes = [last]
@@ -155,10 +157,3 @@ def _body(opset: int) -> onnx.FunctionProto:
         }}"""
     )
     return body
-
-
-def _constant(graph: ir.Graph, name: str, array: np.generic) -> ir.Value:
-    tensor = ir.Tensor(np.asarray(array), name=name)
-    value = ir.Value(name=name, const_value=tensor, shape=tensor.shape, type=ir.TensorType(tensor.dtype))
-    graph.register_initializer(value)
-    return value

@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from tilewright.passes.add_constant import add_constant
+
 Array = npt.NDArray[np.generic]
 
 
@@ -46,7 +48,8 @@ def _try_fold(graph: ir.Graph, norm: ir.Node) -> bool:
     for index, array, suffix in ((1, scaled, "weight"), (2, shift, "bias")):
         if len(producer.inputs) <= index:
             producer.resize_inputs(index + 1)
-        producer.replace_input_with(index, _constant(graph, f"{producer.name}_folded_{suffix}", array, weight.dtype))
+        folded = add_constant(graph, f"{producer.name}_folded_{suffix}", array.astype(weight.dtype))
+        producer.replace_input_with(index, folded)
     old = producer.outputs[0]
     name, shape, kind = result.name, result.shape, result.type
     ir.convenience.replace_all_uses_with(result, old, replace_graph_outputs=True)
@@ -77,10 +80,3 @@ def _scale_outputs(producer: ir.Node, weight: Array, factor: npt.NDArray[np.floa
 
 def _array(value: ir.Value | None) -> Array | None:
     return value.const_value.numpy() if value is not None and value.const_value is not None else None
-
-
-def _constant(graph: ir.Graph, name: str, array: Array, dtype: np.dtype[np.generic]) -> ir.Value:
-    tensor = ir.Tensor(np.ascontiguousarray(array.astype(dtype)), name=name)
-    value = ir.Value(name=name, const_value=tensor, shape=ir.Shape(tensor.shape), type=ir.TensorType(tensor.dtype))
-    graph.register_initializer(value)
-    return value
