@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks.nna.tflite import Builder, Tensor
-from tilewright.integer.network import Binary, Convolution, Map, Network, Pooling, View
+from tilewright.integer.network import Binary, Concat, Convolution, Map, Network, Pooling, Resize, View
 from tilewright.integer.windows import Window
 
 _SAME, _VALID = 0, 1
@@ -36,6 +36,11 @@ def to_tflite(network: Network) -> bytes:
         elif isinstance(operation, Binary):
             option = f"{operation.kind.capitalize()}Options"
             b.op(operation.kind, [source, made[operation.second]], target, **{option: {}})
+        elif isinstance(operation, Concat):
+            b.op("CONCATENATION", [made[part] for part in operation.parts], target, ConcatenationOptions={"axis": 3})
+        elif isinstance(operation, Resize):
+            size = b.indices(*network.maps[operation.target].shape[:2])
+            b.op("RESIZE_NEAREST_NEIGHBOR", [source, size], target, ResizeNearestNeighborOptions={})
         elif not isinstance(operation, View):
             raise ValueError(f"{operation.layer}: TFLite has no operator for a table")
         else:

@@ -24,6 +24,7 @@ class Capabilities:
         slope_bits: of the differences between neighbours in an interpolated table.
         fused_tables: whether a function between a convolution and its quantizer becomes a Lookup of deeper integers.
         operations: which.
+        doubling: whether resizing is by equal powers of two.
         kernel, stride, dilation: the greatest, in elements.
     """
 
@@ -39,6 +40,7 @@ class Capabilities:
     slope_bits: int = 17
     fused_tables: bool = False
     operations: tuple[type[Operation], ...] = (Convolution, Pooling, Binary, Lookup, View)
+    doubling: bool = False
     kernel: int = 64
     stride: int = 3
     dilation: int = 2

@@ -68,6 +68,21 @@ def test_integers_of_sixteen_bits(tmp_path: Path) -> None:
     np.testing.assert_array_equal(session.run({"x": x})[name], want.reshape(1, -1).astype(np.float32) * scales.numpy())
 
 
+def test_concatenation_and_resizing(tmp_path: Path) -> None:
+    """Against onnxruntime, which computes in float between quantizations: at most a step of the output's scale, and one
+    for that of its inputs."""
+    artifact, path = tilewright.compile(models.joined(), "nna-ethos-u65-256"), tmp_path / "model.tw"
+    assert artifact.metadata["nna"]["host"] == {}
+    artifact.save(path)
+    x = np.random.default_rng(1).uniform(-2.5, 2.5, (1, 4, 8, 8)).astype(np.float32)
+    (want,) = runner(models.load(models.joined()))({"x": x}).values()
+    (got,) = Session(path).run({"x": x}).values()
+    assert np.abs(got - want).max() <= 2 * 0.02 + 1e-6
+    assert np.unique(want).size > 50
+    host = tilewright.compile(models.joined((2, 1)), "nna-ethos-u65-256").metadata["nna"]["host"]
+    assert list(host.values()) == ["its factors (2, 1) are no equal powers of two"]
+
+
 def test_the_host_computes_what_the_device_cannot(tmp_path: Path) -> None:
     """Against onnxruntime, which computes in float between quantizations: at most two steps of the output's scale."""
     artifact = tilewright.compile(models.interrupted(), "nna-ethos-u55-128")

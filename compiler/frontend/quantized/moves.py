@@ -64,6 +64,8 @@ def resize(node: ir.Node, capabilities: Capabilities) -> Match:
     factors = after[0] // height, after[1] // width
     if (height * factors[0], width * factors[1], depth) != after or max(factors) > _MOST_FACTOR:
         raise Unfit("factors are not whole")
+    if capabilities.doubling and (factors[0] != factors[1] or factors[0] & factors[0] - 1):
+        raise Unfit(f"factors {factors} are no equal powers of two")
     kind, grid, rounding = (
         node.attributes[name].as_string() if name in node.attributes else default
         for name, default in (

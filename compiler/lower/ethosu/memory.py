@@ -9,11 +9,10 @@ import numpy as np
 
 from tilewright.integer.network import Network, View
 from tilewright.lower.arena import Lifetime, plan_arena
+from tilewright.lower.ethosu.moves import BRICK, in_bricks, slices
 from tilewright.lower.stream_memory import SCRATCH, WEIGHTS, lifetimes, outer_regions, shared
 
 __all__ = ["SCRATCH", "WEIGHTS", "Buffer", "Place", "Placement", "place"]
-
-BRICK = 16
 
 
 @dataclass(frozen=True)
@@ -22,11 +21,13 @@ class Place:
 
     Attributes:
         bricks: NHCWB16 (blocks of 16 channels), else NHWC.
+        depth: channels of the map in memory, of which this one may be a slice.
     """
 
     region: int
     address: int
     bricks: bool
+    depth: int
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,14 @@ def place(network: Network, buffers: Sequence[Buffer] = ()) -> Placement:
     Raises:
         UnsupportedError: more inputs and outputs than there are regions, or a view of an input is an output.
     """
-    regions, roots = outer_regions(network), shared(network)
-    viewed = {index for operation in network.operations if isinstance(operation, View) for index in
-              (operation.source, operation.target)}  # fmt: skip
+    regions, roots, parts = outer_regions(network), shared(network), slices(network)
+    plain = {index for operation in network.operations if isinstance(operation, View) for index in
+             (operation.source, operation.target)}  # fmt: skip
+    plain |= {target for target, _ in parts.values()} - in_bricks(parts)
+    roots |= {part: roots[target] for part, (target, _) in parts.items()}
     spans = lifetimes(network, roots)
     inner = [root for root in spans if root not in regions]
-    sizes = {root: _bytes(network, root, root not in viewed) for root in inner}
+    sizes = {root: _bytes(network, root, root not in plain) for root in inner}
     needs = [Lifetime(sizes[root], *spans[root]) for root in inner]
     needs += [Lifetime(buffer.nbytes, buffer.first, buffer.last) for buffer in buffers]
     arena = plan_arena(needs)
@@ -67,10 +70,12 @@ def place(network: Network, buffers: Sequence[Buffer] = ()) -> Placement:
     addresses = {buffer.key: at for buffer, at in zip(buffers, arena.offsets[len(inner) :], strict=True)}
     places = {}
     for index, root in roots.items():
-        if root in regions:
-            places[index] = Place(regions[root], 0, False)
-        elif root in offsets:
-            places[index] = Place(SCRATCH, offsets[root], index not in viewed)
+        target, begin = parts.get(index, (index, 0))
+        whole = network.maps[target]
+        bricks = root in offsets and target not in plain
+        skip = begin * (whole.shape[1] if bricks else 1) * np.dtype(whole.dtype).itemsize
+        if root in regions or root in offsets:
+            places[index] = Place(regions.get(root, SCRATCH), offsets.get(root, 0) + skip, bricks, whole.shape[2])
     return Placement(places, addresses, arena.nbytes)
 
 

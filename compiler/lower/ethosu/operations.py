@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from tilewright.integer.network import Binary, Convolution, Lookup, Map, Network, Operation, Pooling
+from tilewright.integer.network import Binary, Convolution, Lookup, Map, Network, Operation, Pooling, Resize
 from tilewright.integer.rounding import limits
 from tilewright.integer.windows import Window
 from tilewright.lower.ethosu.memory import Placement
+from tilewright.lower.ethosu.moves import BRICK, DOUBLE
 from tilewright.lower.ethosu.weights import part_kernel_first
 
 try:
@@ -35,6 +36,8 @@ class Operations:
             return self._lookup(operation)
         if isinstance(operation, Binary):
             return self._binary(operation)
+        if isinstance(operation, Resize):
+            return self._resize(operation)
         raise AssertionError(f"Ethos-U's capabilities have no {type(operation).__name__}")
 
     def _convolution(self, operation: Convolution) -> Any:
@@ -70,6 +73,14 @@ class Operations:
             op.activation = _clamp(self._network.maps[operation.target], *operation.clamp)
         return op
 
+    def _resize(self, operation: Resize) -> Any:
+        """Likewise, of a map that is read with every element twice."""
+        op = api.NpuPoolingOperation(api.NpuPoolingOp.AVERAGE)
+        self._fill(op, operation.source, operation.target, Window((1, 1)))
+        if operation.factors == DOUBLE:
+            op.ifm_upscale = api.NpuResamplingMode.NEAREST
+        return _plain(op)
+
     def _fill(self, op: Any, source: int, target: int, window: Window) -> None:
         op.ifm, op.ofm = self._map(source), self._map(target)
         (height, width), (down, right), (dilate_y, dilate_x) = window.kernel, window.strides, window.dilations
@@ -86,6 +97,11 @@ class Operations:
         found.tiles = api.NpuTileBox(height, height, width, [where.address, 0, 0, 0])
         found.quantization = api.NpuQuantization(float(np.float32(source.affine.scale)), source.affine.zero)
         found.layout = api.NpuLayout.NHCWB16 if where.bricks else api.NpuLayout.NHWC
+        if where.depth != source.shape[2]:
+            size = np.dtype(source.dtype).itemsize
+            across = BRICK * size if where.bricks else where.depth * size
+            row = width * size * (-(-where.depth // BRICK) * BRICK if where.bricks else where.depth)
+            found.strides = api.NpuShape3D(row, across, width * across if where.bricks else size)
         return found
 
 

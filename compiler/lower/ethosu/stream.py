@@ -10,11 +10,12 @@ from typing import Any
 
 from tilewright.errors import ToolError
 from tilewright.integer.depths import entropy_bits
-from tilewright.integer.network import Convolution, Lookup, Network, Operation, View
+from tilewright.integer.network import Concat, Convolution, Lookup, Network, Operation, View
 from tilewright.lower.ethosu.blocks import choose_block
 from tilewright.lower.ethosu.estimate import Cost, Memories, Model, estimate
 from tilewright.lower.ethosu.jobs import Kernel, Transfer, read, read_words
 from tilewright.lower.ethosu.memory import SCRATCH, WEIGHTS, Buffer, Placement, place
+from tilewright.lower.ethosu.moves import spell_out
 from tilewright.lower.ethosu.operations import Operations
 from tilewright.lower.ethosu.prefetch import Options, choose_leads, issued
 from tilewright.lower.ethosu.weights import Coded, Weights, table_image
@@ -84,7 +85,7 @@ def compile_network(network: Network, accelerator: str) -> Stream:
     if api is None:
         raise ToolError("targets of Ethos-U need Arm's Vela: pip install 'tilewright[nna]'")
     with contextlib.redirect_stdout(io.StringIO()):  # Vela warns of the default configuration, which we want
-        return _Emitter(network, accelerator).run()
+        return _Emitter(spell_out(network), accelerator).run()
 
 
 class _Emitter:
@@ -97,7 +98,10 @@ class _Emitter:
         self.model = Model(accelerator, Memories())
         self.weights = Weights(self.accelerator, cores=2 if accelerator == "ethos-u65-512" else 1)
         self.shram_bytes = (24 if accelerator == "ethos-u55-128" else 48) * 1024  # of one core
-        self.operations = [operation for operation in network.operations if not isinstance(operation, View)]
+        self.numbers = [
+            at for at, operation in enumerate(network.operations) if not isinstance(operation, (View, Concat))
+        ]
+        self.operations = [network.operations[at] for at in self.numbers]
 
     def run(self) -> Stream:
         plain = place(self.network)
@@ -161,9 +165,8 @@ class _Emitter:
 
     def buffers(self, leads: Sequence[int], sizes: Sequence[int]) -> list[Buffer]:
         """Memory for copies of weights, from two kernels before the copy begins: they may be under way."""
-        numbers = [at for at, operation in enumerate(self.network.operations) if not isinstance(operation, View)]
         return [
-            Buffer(at, size, numbers[max(at - lead - 1, 0)], numbers[at])
+            Buffer(at, size, self.numbers[max(at - lead - 1, 0)], self.numbers[at])
             for at, (lead, size) in enumerate(zip(leads, sizes, strict=True))
             if lead
         ]

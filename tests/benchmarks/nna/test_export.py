@@ -28,7 +28,8 @@ def plain(dtype: str = "int8") -> Network:
     x = b.map(12, 11, 16)
     y = b.conv(b.conv(x, 24, 3), 24, 3, stride=2, depthwise=True)
     y = b.binary("ADD", y, b.conv(y, 24, 1))
-    y = b.pool(b.pool(y, "MAX", 2, 2), "AVERAGE", 3, same=True)
+    y = b.concat(b.pool(b.pool(y, "MAX", 2, 2), "AVERAGE", 3, same=True), b.pool(y, "MAX", 2, 2))
+    y = b.resize(y, 2)
     return b.network([x], [b.conv(b.flatten(y), 10, 1)])
 
 

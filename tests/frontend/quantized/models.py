@@ -99,6 +99,18 @@ def interrupted() -> onnx.ModelProto:
     return q.build({y: (1, 8, 1, 1)})
 
 
+def joined(factors: tuple[int, int] = (2, 2)) -> onnx.ModelProto:
+    """A map that is made larger and put behind another one, as decoders of segmentation networks do."""
+    q = Qdq(3)
+    x = q.quantize(q.input(1, 4, 8, 8), 0.02)
+    low = q.quantize(q.conv(x, 12, 4, strides=list(factors)), 0.02)
+    scales = q.constant([1, 1, *factors], "float32")
+    grid = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    wide = q.quantize(q.node("Resize", low, "", scales, mode="nearest", **grid), 0.02)
+    both = q.quantize(q.node("Concat", wide, q.quantize(q.conv(x, 5, 4), 0.02), axis=1), 0.02)
+    return q.build({q.quantize(q.conv(both, 4, 17), 0.02): (1, 4, 8, 8)})
+
+
 def fake_quantized(bits: int) -> onnx.ModelProto:
     """A convolution, a pooling, a flattening and a fully connected layer; quantizers are FakeQuantize."""
     q = Qdq(2)

@@ -8,7 +8,18 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tilewright.integer.elementwise import Affine
-from tilewright.integer.network import Binary, Convolution, Lookup, Map, Network, Operation, Pooling, View
+from tilewright.integer.network import (
+    Binary,
+    Concat,
+    Convolution,
+    Lookup,
+    Map,
+    Network,
+    Operation,
+    Pooling,
+    Resize,
+    View,
+)  # fmt: skip
 from tilewright.integer.rounding import Requantize, Rounding, limits
 from tilewright.integer.tables import KNOTS
 from tilewright.integer.windows import Window
@@ -49,6 +60,7 @@ class Builder:
         clamp: tuple[int, int] | None = None,
         accumulators: bool = False,
         most: int = 127,
+        alike: int | None = None,
     ) -> int:
         height, width, depth = self.maps[source].shape
         window = Window.same((height, width), (kernel,) * 2, (stride,) * 2, (dilation,) * 2)
@@ -60,10 +72,13 @@ class Builder:
             target = self.map(*out, scale=1.0, zero=0, dtype="int32")
             rounding = Rounding.NATURAL if self.deep else Rounding.TFL
             output = Requantize(np.array([1]), np.array([5 if self.deep else 0]), rounding, 0, -(2**31), 2**31 - 1)
+        elif alike is not None:
+            target = self.like(alike, *out)
         else:
             target = self.map(
                 *out, scale=float(self.random.uniform(0.02, 0.08)), zero=int(self.random.integers(0, 100))
             )
+        if not accumulators:
             spread = 80 * most * 0.6 * (kernel * kernel * shape[3]) ** 0.5
             scales = self.random.uniform(20, 60, channels) / spread
             output = self.maps[target].affine.requantize(scales, clamp, self.deep)
@@ -104,6 +119,19 @@ class Builder:
         self.operations.append(Lookup(f"lookup{len(self.operations)}", source, target, table))
         return target
 
+    def concat(self, *parts: int) -> int:
+        height, width, _ = self.maps[parts[0]].shape
+        target = self.like(parts[0], height, width, sum(self.maps[part].shape[2] for part in parts))
+        assert len({self.maps[part].affine for part in parts}) == 1
+        self.operations.append(Concat(f"concat{len(self.operations)}", parts, target))
+        return target
+
+    def resize(self, source: int, factor: int) -> int:
+        height, width, depth = self.maps[source].shape
+        target = self.like(source, height * factor, width * factor, depth)
+        self.operations.append(Resize(f"resize{len(self.operations)}", source, target, (factor, factor)))
+        return target
+
     def flatten(self, source: int) -> int:
         target = self.like(source, 1, 1, int(np.prod(self.maps[source].shape)))
         self.operations.append(View(f"view{len(self.operations)}", source, target))
@@ -124,3 +152,25 @@ def residual(dtype: str = "uint8", seed: int = 0) -> Network:
     low = b.pool(b.pool(total, "MAX", 2, 2), "AVERAGE", 3, same=True)
     wide = b.conv(b.conv(total, 40, 3, dilation=2, most=7), 9, 5, stride=3)
     return b.network([x], [b.conv(b.flatten(low), 10, 1, accumulators=True), wide])
+
+
+def joined(dtype: str, first: int, seed: int = 0) -> Network:
+    """Concatenations of what is written in place and of what is copied, and doubling.
+
+    Args:
+        first: channels of the first part: multiples of 16 let results lie in blocks of channels.
+    """
+    b = Builder(seed, dtype)
+    x = b.map(6, 5, 16)
+
+    def conv(source: int, channels: int, kernel: int) -> int:
+        return b.conv(source, channels, kernel, alike=x)
+
+    y, z = conv(x, first, 3), conv(x, 24, 1)
+    inner = b.concat(y, z)
+    shown = conv(b.concat(b.pool(inner, "MAX", 3, same=True), inner, z), 20, 3)
+    # An input, an output, a part twice, and a map that is viewed.
+    outer = b.concat(x, b.resize(b.pool(shown, "AVERAGE", 1), 1), shown)
+    wide = b.resize(conv(outer, 20, 1), 4)
+    flat = b.flatten(b.concat(conv(outer, first, 3), conv(outer, 9, 3)))
+    return b.network([x], [shown, b.concat(wide, b.resize(conv(z, 7, 1), 4)), b.conv(flat, 10, 1)])

@@ -18,7 +18,7 @@ from tilewright.lower.ethosu import Stream, compile_network
 from tilewright.lower.ethosu.jobs import Transfer, read
 from tilewright.lower.ethosu.memory import place
 
-from .networks import Builder, residual
+from .networks import Builder, joined, residual
 
 pytest.importorskip("ethosu.vela", reason="no Vela: pip install 'tilewright[nna]'")
 
@@ -48,6 +48,22 @@ def check(network: Network, accelerator: str) -> Stream:
 def test_every_operation(accelerator: str, dtype: str) -> None:
     stream = check(residual(dtype), accelerator)
     assert sum(layer.weight_bytes + layer.scale_bytes for layer in stream.layers) == len(stream.weights)
+
+
+@pytest.mark.parametrize(("dtype", "first"), [("uint8", 16), ("int8", 13), ("int16", 32), ("int16", 7)])
+@pytest.mark.parametrize("accelerator", ["ethos-u55-128", "ethos-u65-512"])
+def test_maps_that_are_slices_of_others_and_doubling(accelerator: str, dtype: str, first: int) -> None:
+    check(joined(dtype, first), accelerator)
+
+
+def test_a_concatenation_takes_no_time() -> None:
+    """Where its parts are made for it alone; the input is copied."""
+    b = Builder(7)
+    x = b.map(8, 8, 16)
+    network = b.network([x], [b.conv(b.concat(b.conv(x, 32, 1, alike=x), b.conv(x, 8, 3, alike=x), x), 16, 1)])
+    stream = check(network, "ethos-u55-128")
+    assert [layer.layer for layer in stream.layers] == ["conv0", "conv1", "concat2", "conv3"]
+    assert stream.scratch_bytes >= 8 * 8 * 64
 
 
 @given(
