@@ -29,11 +29,11 @@ from benchmarks import static_check
 from tilewright.errors import ToolError
 from tilewright.plan import Plan
 from tilewright.targets import resolve
+from tilewright.targets.opencl_source import split
 
 COMPILER_VARIABLE = "TILEWRIGHT_MALI_COMPILER"
 LOCAL_BYTES = 32 * 1024  # local memory of every Mali since Bifrost
 _TOGETHER = 16  # kernels of one compiler run; the statistics of one run are not in the order of its kernels
-_KERNEL = re.compile(r"^__kernel .*?^\}\n", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -136,14 +136,6 @@ class Compiler:
 def programs(plan: Plan) -> Iterable[str]:
     """The OpenCL programs of a plan."""
     return (image.data.decode() for module in plan.modules for image in module.images if image.kind == "opencl")
-
-
-def split(program: str) -> tuple[str, dict[str, str]]:
-    """A program's pragmas, and its kernels by name."""
-    kernels = _KERNEL.findall(program)
-    names = [re.search(r"void (\w+)\(", kernel) for kernel in kernels]
-    prelude = program[: program.find("__kernel")]
-    return prelude, {name[1]: kernel for name, kernel in zip(names, kernels, strict=True) if name}
 
 
 def examine(plan: Plan, compiler: Compiler, row: Row) -> None:

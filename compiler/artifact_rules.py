@@ -89,6 +89,8 @@ def _buffer_faults(plan: Plan, buffer: Buffer) -> Iterable[str]:
             yield "constant without data"
         elif buffer.data.shape != buffer.shape or buffer.data.dtype != np.dtype(buffer.dtype):
             yield f"data is {buffer.data.dtype} {buffer.data.shape}, not {buffer.dtype} {buffer.shape}"
+    if buffer.texel_buffer and (buffer.kind not in (BufferKind.CONSTANT, BufferKind.STATIC) or not buffer.texels):
+        yield "no texel buffer: those are constants of whole texels"
     if buffer.storage not in (RAW, ENTROPY) or (buffer.storage != RAW and buffer.kind is not BufferKind.CONSTANT):
         yield f"storage {buffer.storage!r} of a {buffer.kind.name.lower()} buffer"
     elif buffer.storage == ENTROPY:

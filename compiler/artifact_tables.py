@@ -129,7 +129,7 @@ class _Writer:
         self.tables[_BUFFERS] += _BUFFER.pack(
             self.string(buffer.name), buffer.kind, DTYPES.index(buffer.dtype), STORAGES.index(buffer.storage),
             len(buffer.shape), dims, 0, place.offset, buffer.nbytes, place.nbytes,
-            buffer.symbol_bits if buffer.storage == ENTROPY else 0, 0,
+            buffer.symbol_bits if buffer.storage == ENTROPY else 0, buffer.texel_buffer,
         )  # fmt: skip
 
     def launch(self, table: int, launch: Launch) -> None:
@@ -258,14 +258,14 @@ class _Reader:
         return tuple(int.from_bytes(item, "little") for item in self.part(_INDICES, first, count))
 
     def buffer(self, item: memoryview, constants: memoryview) -> Buffer:
-        name, kind, dtype, storage, rank, dims, _, offset, nbytes, file_bytes, symbol_bits, _ = _BUFFER.unpack(item)
+        name, kind, dtype, storage, rank, dims, _, offset, nbytes, file_bytes, symbol_bits, texel = _BUFFER.unpack(item)
         if storage >= len(STORAGES):
             raise ValueError(f"storage {storage} of buffer {self.text(name)} is not known")
         shape = tuple(int.from_bytes(dim, "little") for dim in self.part(_DIMS, dims, rank, MAX_RANK))
         buffer = Buffer(
             self.text(name), BufferKind(kind), DTYPES[dtype], shape,
             offset if BufferKind(kind) in PLACED else 0,
-            storage=STORAGES[storage], symbol_bits=symbol_bits or 8,
+            storage=STORAGES[storage], symbol_bits=symbol_bits or 8, texel_buffer=bool(texel),
         )  # fmt: skip
         if buffer.nbytes != nbytes:
             raise ValueError(f"buffer {buffer.name} has {nbytes} bytes, its shape needs {buffer.nbytes}")

@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 ARENA_ALIGNMENT = 256  # bytes; covers OpenCL's CL_DEVICE_MEM_BASE_ADDR_ALIGN and every vector load
+TEXEL = 4  # elements: images over buffers have red, green, blue and alpha, as every device has these
+TEXEL_DTYPES = ("float32", "float16", "int32", "uint32")
 COPY = -1  # Launch.module of the built-in "copy args[0] to args[1]"
 
 
@@ -49,10 +51,17 @@ class Buffer:
     data: npt.NDArray[np.generic] | None = field(default=None, compare=False, repr=False)  # CONSTANT only
     storage: str = RAW  # CONSTANT only
     symbol_bits: int = 8  # of the entropy coder; see PackedParameter
+    texel_buffer: bool = False  # an image to launches other than the prologue's, in code with the feature "texels"
 
     @property
     def nbytes(self) -> int:
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+    @property
+    def texels(self) -> int:
+        """Of an image over the buffer; 0 where there can be none."""
+        whole = self.dtype in TEXEL_DTYPES and math.prod(self.shape) % TEXEL == 0
+        return math.prod(self.shape) // TEXEL if whole else 0
 
 
 @dataclass(frozen=True)

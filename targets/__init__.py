@@ -71,11 +71,14 @@ def resolve(name: str, precision: str = "fp32") -> Target:
     """The target of that name, for example ``cpu``, ``cpu-avx2`` or ``mali-g78``.
 
     Args:
+        name: may go on with keys of the device's TOML and other values for them, which this compilation is to go by:
+            ``mali-g78:weight_images=65536``, with commas between several.
         precision: "fp32" or "fp16".
 
     Raises:
-        UsageError: no such target, or the target has no such precision.
+        UsageError: no such target, the target has no such precision, or its devices have no such keys or values.
     """
+    name, _, settings = name.partition(":")
     if name not in (*families(), *device_names()):
         raise UsageError(f"no target {name!r}; there are: {', '.join(sorted({*families(), *device_names()}))}")
     if precision not in ("fp32", "fp16"):
@@ -83,4 +86,21 @@ def resolve(name: str, precision: str = "fp32") -> Target:
     family = name.split("-")[0]
     found = target_class(family)
     device = found.generic_device() if name == family else name
-    return found(Device(device, device_facts(device)), precision)
+    return found(Device(device, _changed(device, settings)), precision)
+
+
+def _changed(device: str, settings: str) -> Mapping[str, Any]:
+    """A device's facts, some of them set otherwise: ``key=value,key=value``, values as in TOML, of the same type."""
+    facts = device_facts(device)
+    changed: dict[str, Any] = {}
+    for setting in filter(None, settings.split(",")):
+        key, _, text = setting.partition("=")
+        try:
+            changed[key] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError as error:
+            raise UsageError(f"{device}:{setting}: write KEY=VALUE, for example work_group_size=64") from error
+        if key not in facts:
+            raise UsageError(f"{device}:{setting}: no key {key!r}; there are: {', '.join(facts)}")
+        if type(changed[key]) is not type(facts[key]):
+            raise UsageError(f"{device}:{setting}: {key} is {facts[key]!r} there: give another of that type")
+    return {**facts, **changed}

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from tilewright.plan import Module, PackedParameter
+from tilewright.plan import Module, PackedParameter, Plan
 
 
 @dataclass(frozen=True)
@@ -108,3 +108,7 @@ class Target(ABC):
         Raises:
             ToolError: an external compiler or linker is missing or failed.
         """
+
+    def finish(self, plan: Plan) -> Plan:
+        """What a target does when it is known which buffers its kernels are given."""
+        return plan

@@ -125,6 +125,7 @@ def test_a_prologue_keeps_to_what_is_known_at_load() -> None:
     assert "storage 'entropy' of a static buffer" in fault(**buffer(static, storage=ENTROPY))
     assert "storage 'zip'" in fault(**buffer(constant, storage="zip"))
     assert "symbols of 9 bits" in fault(**buffer(constant, symbol_bits=9))
+    assert "no texel buffer" in fault(**buffer(temporary, texel_buffer=True))
 
 
 def test_what_is_coded_once_is_not_coded_again(monkeypatch: pytest.MonkeyPatch) -> None:

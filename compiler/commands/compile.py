@@ -32,7 +32,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="artifact to write")
     parser.add_argument(
-        "--target", default="cpu", help="see 'tilewright targets'; default: cpu, this host's best level"
+        "--target",
+        default="cpu",
+        help="see 'tilewright targets'; default: cpu, this host's best level; KEY=VALUE after a colon changes a fact "
+        "of the device, for example mali-g78:weight_images=65536",
     )
     parser.add_argument("--recipe", help="preset name or TOML file; docs/recipes.md shows every key")
     parser.add_argument("--precision", choices=("fp32", "fp16"), help="overrides the recipe's precision")

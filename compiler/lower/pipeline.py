@@ -81,7 +81,7 @@ def lower(
     observe("codegen", lambda: _sources(code))
     with _stage("plan"):
         plan = assemble(calls, code, target, layers, inputs, outputs, operations)
-        plan = replace(plan, unpacked=dict(prepared.unpacked))
+        plan = target.finish(replace(plan, unpacked=dict(prepared.unpacked)))
     observe("plan", plan.text)
     return plan
 

@@ -169,8 +169,15 @@ class Parser {
         TW_BAD("buffer %u lies outside the constants or is not aligned in them", index);
       stored = {out_.constants.data + entry.offset, static_cast<size_t>(taken)};
     }
-    out_.buffers.push_back(
-        {name, kind, static_cast<tw_dtype>(entry.dtype), shape, entry.offset, nbytes, coded, stored});
+    const auto dtype = static_cast<tw_dtype>(entry.dtype);
+    if (entry.texel_buffer && !has_texels(kind, dtype, nbytes)) TW_BAD("buffer %u is no texel buffer", index);
+    out_.buffers.push_back({name, kind, dtype, shape, entry.offset, nbytes, coded, stored, entry.texel_buffer != 0});
+  }
+
+  static bool has_texels(format::BufferKind kind, tw_dtype dtype, uint64_t nbytes) {
+    const bool type = dtype == TW_FLOAT32 || dtype == TW_FLOAT16 || dtype == TW_INT32 || dtype == TW_UINT32;
+    const bool known = kind == format::kConstant || kind == format::kStatic;
+    return type && known && nbytes && nbytes % (kDtypes[dtype].nbytes * format::kTexel) == 0;
   }
 
   // The size of the arena that buffers of a kind lie in; null for kinds outside of arenas.

@@ -18,8 +18,9 @@ struct Buffer {
   Span<uint64_t> shape;
   uint64_t offset;  // into the arena of its kind or the constants segment
   uint64_t nbytes;
-  bool coded;    // a constant that must be expanded
-  Bytes stored;  // a constant's bytes in the file
+  bool coded;         // a constant that must be expanded
+  Bytes stored;       // a constant's bytes in the file
+  bool texel_buffer;  // an image to launches other than the prologue's, in code with the feature "texels"
 };
 
 struct Launch {

@@ -7,6 +7,8 @@
 #include "failure.h"
 #include "memory.h"
 #include "opencl_device.h"
+#include "opencl_owned.h"
+#include "opencl_texels.h"
 #include "program_cache.h"
 #include "weights.h"
 
@@ -14,29 +16,7 @@ namespace tw {
 namespace {
 
 using cl::check;
-
-// A reference-counted OpenCL object of ours.
-template <typename Object>
-class Owned {
- public:
-  using Release = cl::Int (*)(Object);
-  Owned() = default;
-  Owned(Object object, Release release) : object_(object), release_(release) {}
-  Owned(Owned&& other) noexcept { *this = std::move(other); }
-  Owned& operator=(Owned&& other) noexcept {
-    std::swap(object_, other.object_);
-    std::swap(release_, other.release_);
-    return *this;
-  }
-  ~Owned() {
-    if (object_) release_(object_);
-  }
-  Object get() const { return object_; }
-
- private:
-  Object object_ = nullptr;
-  Release release_ = nullptr;
-};
+using cl::Owned;
 
 class OpenClBackend : public Backend {
  public:
@@ -211,9 +191,13 @@ class OpenClBackend : public Backend {
   std::string reject(const Image& image) const {
     if (strcmp(image.kind, "opencl") != 0) return "not OpenCL source";
     std::string missing;
-    for (const char* feature : image.features)
-      if (device_.extensions.find(" " + std::string(feature) + " ") == std::string::npos)
-        missing += std::string(" ") + feature;
+    for (const char* feature : image.features) {
+      uint64_t texels;
+      const bool has = cl::wants_texels(feature, &texels)
+                           ? texels <= cl::most_texels(device_.device)
+                           : device_.extensions.find(" " + std::string(feature) + " ") != std::string::npos;
+      if (!has) missing += std::string(" ") + feature;
+    }
     return missing.empty() ? "" : device_.name + " lacks" + missing;
   }
 
@@ -221,6 +205,9 @@ class OpenClBackend : public Backend {
   void build(int32_t index) {
     const Module& module = artifact_.modules[index];
     const Image& image = pick_image(module, [this](const Image& candidate) { return reject(candidate); });
+    uint64_t texels;
+    reads_texels_.push_back(std::any_of(image.features.begin(), image.features.end(),
+                                        [&](const char* feature) { return cl::wants_texels(feature, &texels); }));
     std::string_view source(reinterpret_cast<const char*>(image.data.data), image.data.size);
     std::string key = ProgramCache::key({source, image.options, device_.name, device_.driver});
     std::vector<uint8_t> binary;
@@ -304,8 +291,11 @@ class OpenClBackend : public Backend {
     check(cl_.clGetKernelInfo(kernel, cl::kKernelNumArgs, sizeof arg_count, &arg_count, nullptr), "clGetKernelInfo");
     if (arg_count != launch.args.size)
       fail(TW_ARTIFACT, "%s has %u parameters and is given %zu buffers", name.c_str(), arg_count, launch.args.size);
-    for (cl::Uint a = 0; a < arg_count; ++a)
-      check(cl_.clSetKernelArg(kernel, a, sizeof(cl::Mem), &buffers_[launch.args[a]]), "clSetKernelArg", name.c_str());
+    const bool texels = index < artifact_.launches.size() && reads_texels_[launch.module];
+    for (cl::Uint a = 0; a < arg_count; ++a) {
+      const cl::Mem mem = texels ? as_texels(launch.args[a]) : buffers_[launch.args[a]];
+      check(cl_.clSetKernelArg(kernel, a, sizeof mem, &mem), "clSetKernelArg", name.c_str());
+    }
     size_t most = 0;
     check(cl_.clGetKernelWorkGroupInfo(kernel, device_.device, cl::kKernelWorkGroupSize, sizeof most, &most, nullptr),
           "clGetKernelWorkGroupInfo", name.c_str());
@@ -313,6 +303,18 @@ class OpenClBackend : public Backend {
     if (items > double(most))
       fail(TW_DEVICE, "%s wants work-groups of %.0f items, %s gives it at most %zu", name.c_str(), items,
            device_.name.c_str(), most);
+  }
+
+  // The image over a buffer that is read as texels; any other buffer itself.
+  cl::Mem as_texels(uint32_t index) {
+    const Buffer& buffer = artifact_.buffers[index];
+    if (!buffer.texel_buffer) return buffers_[index];
+    cl::Mem& image = texels_[index];
+    if (!image) {
+      image = cl::create_texels(context_.get(), buffers_[index], buffer);
+      memory_.emplace_back(image, cl_.clReleaseMemObject);
+    }
+    return image;
   }
 
   void enqueue(size_t index, cl::Event* event) {
@@ -367,9 +369,11 @@ class OpenClBackend : public Backend {
   // Released in the reverse order.
   Owned<cl::Context> context_;
   Owned<cl::Queue> queue_;
-  Memory memory_, loading_;       // the latter until the prologue has run
-  std::vector<cl::Mem> buffers_;  // by buffer index, in memory_
+  Memory memory_, loading_;             // the latter until the prologue has run
+  std::vector<cl::Mem> buffers_;        // by buffer index, in memory_
+  std::map<uint32_t, cl::Mem> texels_;  // by buffer index, in memory_
   std::vector<Owned<cl::Program>> programs_;
+  std::vector<bool> reads_texels_;          // by module
   std::vector<const Launch*> launches_;     // and, while loading, the prologue's after them
   std::vector<Owned<cl::Kernel>> kernels_;  // by launch
   std::vector<cl::Event> events_;           // by launch, while profiling

@@ -11,7 +11,8 @@ constexpr uint64_t kPage = 4096;
 constexpr uint64_t kArenaAlignment = 256;
 constexpr uint64_t kTensorAlignment = 64;  // of self-test tensors in their segment
 constexpr uint32_t kMaxRank = 32;
-constexpr int32_t kCopy = -1;  // Launch.module of the built-in copy
+constexpr uint32_t kTexel = 4;  // elements
+constexpr int32_t kCopy = -1;   // Launch.module of the built-in copy
 
 struct Header {
   uint8_t magic[8];
@@ -63,8 +64,9 @@ struct Buffer {
   uint8_t kind, dtype, storage, rank;
   uint32_t dims, reserved;
   uint64_t offset, nbytes;
-  uint64_t file_bytes;               // since 1.1; of a constant: its size in the segment
-  uint32_t symbol_bits, reserved_1;  // since 1.1
+  uint64_t file_bytes;    // since 1.1; of a constant: its size in the segment
+  uint32_t symbol_bits;   // since 1.1
+  uint32_t texel_buffer;  // since 1.1
 };
 static_assert(sizeof(Buffer) == 48);
 

@@ -42,8 +42,12 @@ const char* error_name(Int code) {
       return "CL_BUILD_PROGRAM_FAILURE";
     case -13:
       return "CL_MISALIGNED_SUB_BUFFER_OFFSET";
+    case -10:
+      return "CL_IMAGE_FORMAT_NOT_SUPPORTED";
     case -38:
       return "CL_INVALID_MEM_OBJECT";
+    case -40:
+      return "CL_INVALID_IMAGE_SIZE";
     case -42:
       return "CL_INVALID_BINARY";
     case -43:

@@ -25,17 +25,36 @@ struct Region {
   size_t origin, size;
 };
 
+struct ImageFormat {
+  Uint order, type;
+};
+
+struct ImageDescription {
+  Uint type;
+  size_t width, height, depth, array_size, row_pitch, slice_pitch;
+  Uint mip_levels, samples;
+  Mem buffer;
+};
+
 enum : Uint {
   kSuccess = 0,
   kPlatformVersion = 0x0901,
   kPlatformName = 0x0902,
   kDeviceTypeKey = 0x1000,
   kDeviceMaxMemAlloc = 0x1010,
+  kDeviceImageSupport = 0x1016,
   kDeviceBaseAddrAlign = 0x1019,
   kDeviceName = 0x102B,
   kDriverVersion = 0x102D,
   kDeviceVersion = 0x102F,
   kDeviceExtensions = 0x1030,
+  kDeviceImageMaxBufferSize = 0x1040,
+  kRgba = 0x10B5,
+  kSignedInt32 = 0x10D9,
+  kUnsignedInt32 = 0x10DC,
+  kHalfFloat = 0x10DD,
+  kFloat = 0x10DE,
+  kImage1dBuffer = 0x10F6,
   kProgramBinarySizes = 0x1165,
   kProgramBinaries = 0x1166,
   kProgramBuildLog = 0x1183,
@@ -63,6 +82,7 @@ constexpr Flags kMemReadWrite = 1, kMemReadOnly = 4, kMemAllocHostPtr = 16, kMem
   X(Int, clReleaseCommandQueue, (Queue))                                                                    \
   X(Mem, clCreateBuffer, (Context, Flags, size_t, void*, Int*))                                             \
   X(Mem, clCreateSubBuffer, (Mem, Flags, Uint, const void*, Int*))                                          \
+  X(Mem, clCreateImage, (Context, Flags, const ImageFormat*, const ImageDescription*, void*, Int*))         \
   X(Int, clReleaseMemObject, (Mem))                                                                         \
   X(Program, clCreateProgramWithSource, (Context, Uint, const char**, const size_t*, Int*))                 \
   X(Program, clCreateProgramWithBinary,                                                                     \

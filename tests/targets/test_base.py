@@ -17,6 +17,7 @@ from tests.models import small_cnn
 from tests.targets.gpu import floats, needs_opencl
 from tests.targets.running import expected
 from tilewright import targets
+from tilewright.errors import UsageError
 from tilewright.plan import Image, Module
 from tilewright.runtime import Session
 from tilewright.targets.base import Code, KernelCall, KernelCode, Target
@@ -72,3 +73,24 @@ def test_a_new_target_compiles_and_runs_a_network(toy_board: str) -> None:
         got = session.run(feeds)["y"]
     # float32 sums in another order than onnxruntime's
     np.testing.assert_allclose(got, expected(model, feeds)["y"], rtol=1e-4, atol=1e-6)
+
+
+def test_a_name_may_set_keys_of_the_device_otherwise() -> None:
+    changed = targets.resolve("mali-g78:work_group_size=32,weight_images=65536").device
+    assert changed.name == "mali-g78"
+    assert (changed.facts["work_group_size"], changed.facts["weight_images"]) == (32, 65536)
+    assert {**changed.facts, "work_group_size": 64, "weight_images": 0} == targets.device_facts("mali-g78")
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("mali:images=1", "no key 'images'; there are: .*weight_images"),
+        ("mali:weight_images=yes", "write KEY=VALUE"),
+        ("mali:weight_images", "write KEY=VALUE"),
+        ("mali:weight_images=1.5", "weight_images is 0 there: give another of that type"),
+    ],
+)
+def test_wrong_settings_in_a_name_say_what_would_be_right(name: str, complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        targets.resolve(name)

@@ -23,7 +23,6 @@ from tilewright.artifact import Artifact
 from tilewright.plan import BufferKind, Plan
 from tilewright.runtime import Session
 from tilewright.targets import device_facts, device_names, resolve
-from tilewright.targets.mali import _load_as_float
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 MALIS = [name for name in device_names() if name.split("-")[0] == "mali"]
@@ -191,15 +190,3 @@ def test_stored_halves_need_no_extension() -> None:
     with Session(artifact.to_bytes()) as session:
         got = session.run({"x": np.ones((1, size), np.float32), "w": wide})["y"]
     np.testing.assert_array_equal(got, wide.astype(np.float32))
-
-
-def test_only_loads_that_are_widened_at_once_are_rewritten() -> None:
-    rewritten = {
-        "a = convert_float(p[(i + q[(j)])]);": "a = vload_half((i + q[(j)]), p);",
-        "a = convert_float(p[i] * p[j]);": "a = convert_float(p[i] * p[j]);",
-        "a = convert_float(pp[i]) + convert_float(p[0]) + convert_float(p[1]);": (
-            "a = convert_float(pp[i]) + vload_half(0, p) + vload_half(1, p);"
-        ),
-    }
-    for before, after in rewritten.items():
-        assert _load_as_float(before, "p") == after

@@ -1,0 +1,129 @@
+"""Weights as images: which loads can be texels, numbers on PoCL, and what a device without such images runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tilewright
+from tests.targets.gpu import needs_opencl
+from tests.targets.schedules.compressed_layers import (
+    Array,
+    activations,
+    assert_close,
+    matrix,
+    packed,
+    product,
+    product_reference,
+)
+from tilewright.artifact import Artifact
+from tilewright.errors import DeviceError
+from tilewright.formats.packed import PackedWeight
+from tilewright.plan import TEXEL, Image, Plan
+from tilewright.runtime import Session
+from tilewright.targets import resolve
+from tilewright.targets.mali_images import _texel, with_images
+
+TARGET = "mali-g52:weight_images=65536"
+SPECS = ["int4", "block_sparse(16,1) f32", "block_sparse(4,4) f16"]
+
+
+def compiled(weight: PackedWeight, target: str = TARGET, precision: str = "fp32") -> Artifact:
+    return tilewright.compile(product(weight, (1,)), resolve(target, precision))
+
+
+def with_code(plan: Plan, *images: Image) -> Plan:
+    return replace(plan, modules=(replace(plan.modules[0], images=images),))
+
+
+def run(plan: Plan, x: Array) -> Array:
+    with Session(Artifact(plan, {}).to_bytes()) as session:
+        return np.array(session.run({"x": x})["y"])
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_both_programs_compute_the_same(spec: str) -> None:
+    """Equal to the last bit: only where words come from differs. Against NumPy as for any product."""
+    needs_opencl()
+    weight, x = packed(matrix(80, 96), spec, 0.25), activations(1, 96)
+    plan = compiled(weight).plan
+    images, buffers = plan.modules[0].images
+    assert b"read_image" in images.data
+    assert b"read_image" not in buffers.data
+    assert [buffer.name for buffer in plan.buffers if buffer.texel_buffer] == ["w.values"]
+    got = run(with_code(plan, images), x)
+    assert_close(got, product_reference(weight, x))
+    np.testing.assert_array_equal(got, run(with_code(plan, buffers), x))
+
+
+def test_a_device_of_smaller_images_runs_the_program_of_buffers() -> None:
+    needs_opencl()
+    weight, x = packed(matrix(80, 96), "int4"), activations(1, 96)
+    plan = compiled(weight).plan
+    images, buffers = plan.modules[0].images
+    huge = replace(images, features=(f"texels:{1 << 60}",))
+    assert_close(run(with_code(plan, huge, buffers), x), product_reference(weight, x))
+    with pytest.raises(DeviceError, match=f"texels:{1 << 60}"):
+        run(with_code(plan, huge), x)
+
+
+def test_weights_beyond_the_limit_stay_buffers() -> None:
+    weight = packed(matrix(80, 96), "int4")
+    plan = compiled(weight, "mali-g52").plan
+    (code,) = plan.modules[0].images
+    (texels,) = (buffer.texels for buffer in plan.buffers if buffer.name == "w.values")
+    assert with_images(plan, texels - 1).modules[0].images == (code,)
+    assert with_images(plan, texels).modules[0].images[0].features == (f"texels:{texels}",)
+
+
+def test_halves_need_their_extension_only_where_they_are_computed_with() -> None:
+    weight = packed(matrix(80, 96), "f16")
+    codes = (compiled(weight, TARGET, precision).plan.modules[0].images[0] for precision in ("fp32", "fp16"))
+    widened, computed = codes
+    assert b"read_imagef" in widened.data
+    assert "cl_khr_fp16" not in widened.features
+    assert "cl_khr_fp16" in computed.features
+
+
+def test_a_kernel_that_is_also_given_activations_keeps_buffers() -> None:
+    """The weight, and the same kernel launched on the network's input in its place."""
+    plan = compiled(packed(matrix(80, 96), "block_sparse(16,1) f32", 0.25), "mali-g52").plan
+    (launch,) = plan.launches
+    weight = next(index for index, buffer in enumerate(plan.buffers) if buffer.name == "w.values")
+    other = tuple(plan.inputs[0] if arg == weight else arg for arg in launch.args)
+    shared = replace(plan, launches=(launch, replace(launch, args=other)))
+    assert with_images(plan, 65536) != plan
+    assert with_images(shared, 65536) == shared
+
+
+NAMES = {"group_x": 3, "local_x": 2, "i": 5}
+INDICES = st.recursive(
+    st.one_of(st.integers(0, 64).map(str), st.sampled_from(sorted(NAMES))),
+    lambda part: st.builds("({} {} {})".format, part, st.sampled_from("+-*"), part),
+)
+
+
+@given(INDICES)
+def test_a_texel_is_a_fourth_of_an_index_whatever_its_variables_are(index: str) -> None:
+    texel = _texel(index)
+    if texel is not None:
+        assert eval(texel, dict(NAMES)) * TEXEL == eval(index, dict(NAMES))
+
+
+@pytest.mark.parametrize(
+    ("index", "texel"),
+    [
+        ("((group_x * 64) + (local_x * 4))", "(((group_x) * 16) + (local_x))"),
+        ("(((i + 1) * 8) + 12)", "(((i + 1) * 2) + 3)"),
+        ("((group_x * 4) + i)", None),
+        ("(i * 2)", None),
+        ("((i / 4) * 4)", "(i / 4)"),
+        ("(i < 3 ? 4 : 8)", None),
+    ],
+)
+def test_a_texel_needs_a_proof_that_four_divides(index: str, texel: str | None) -> None:
+    assert _texel(index) == texel
