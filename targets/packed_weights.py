@@ -8,6 +8,7 @@ lower/unpack.py into kernels that run once, when the model is loaded.
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -97,9 +98,12 @@ class PackedWeights:
 
     Attributes:
         added: parameters that the target made, to follow those that are still in use.
+        unpacked_bytes: what all compressed weights of the network would take in float32.
     """
 
     def __init__(self, main: Any, packed: Sequence[PackedParameter]) -> None:
+        calls = [Unpack.of(binding.value) for block in main.body.blocks for binding in block.bindings] if packed else []
+        self.unpacked_bytes = sum(4 * math.prod(found[0].matrix) for found in calls if found is not None)
         self._known = dict(zip(packed_parameters(main), packed, strict=True))
         self._shared = _shared_parameters(main) if packed else set()
         self.added: dict[Any, PackedParameter] = {}

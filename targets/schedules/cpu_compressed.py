@@ -107,15 +107,8 @@ class Compressed:
 
 def offsets(layer: Compressed) -> list[int]:
     """Where the columns of each block column are in the image, counted from a pixel's first byte or float."""
-    w, b = layer.window, layer.blocks
-    assert w is not None
-    channels, width = layer.shape[3], layer.shape[2]
-    return [
-        ((i * w.dilation_h) * width + j * w.dilation_w) * channels + c
-        for i in range(w.kernel_height)
-        for j in range(w.kernel_width)
-        for c in range(0, channels, b.bw)
-    ]
+    assert layer.window is not None
+    return layer.window.offsets(*layer.shape[2:], layer.blocks.bw)
 
 
 def compressed(layer: Compressed) -> Any:
@@ -138,11 +131,7 @@ def compressed(layer: Compressed) -> Any:
         if w is None or table is None:
             x = data(*row, column * b.bw + inner)
         else:
-            place = table[column].astype("int64") + inner
-            y, z = tirx.floordiv(place, layer.shape[2] * layer.shape[3]), tirx.floordiv(place, layer.shape[3])
-            z = tirx.floormod(z, layer.shape[2])
-            channel = tirx.floormod(place, layer.shape[3])
-            x = data(row[0], row[1] * w.stride_h + y, row[2] * w.stride_w + z, channel)
+            x = w.element(data, row, table[column].astype("int64") + inner)
         weight = packed.weight(block_row, block, inside, inner)
         if layer.integer:
             product = (x.astype("int32") - layer.offset) * weight

@@ -13,7 +13,7 @@ from tvm import te, tirx
 from tilewright.targets.base import Device
 from tilewright.targets.schedules.cpu_blocks import Blocks
 from tilewright.targets.schedules.cpu_dot import splat, stretch
-from tilewright.targets.schedules.cpu_ir import i64, i64s, ramp, vector_type
+from tilewright.targets.schedules.cpu_ir import Statements, i64, i64s, ramp, vector_type
 from tilewright.targets.schedules.cpu_lookup import Lookup, can_permute, permuted
 
 ROLES = ("index", "places", "centroids", "values", "zeros", "scales")  # in the order of a kernel's parameters
@@ -99,7 +99,7 @@ class Decoder:
 
     def open_group(self, group: Any) -> list[Any]:
         """Statements at the start of a group, or of a tile where there is none: zero points, for float activations."""
-        b, statements = self.blocks, _Statements()
+        b, statements = self.blocks, Statements()
         if b.asymmetric and b.word == 1:
             self._zeros = [statements.bind("zero", self.zero(group, vector)) for vector in range(b.vectors)]
         return statements.made
@@ -124,7 +124,7 @@ class Decoder:
             Weights, int8 of words or float32; where two of four columns are stored and activations are floats, which of
             the block's columns they belong to, int32; and statements.
         """
-        b, statements = self.blocks, _Statements()
+        b, statements = self.blocks, Statements()
         weights, places = [], []
         for vector in range(b.vectors):
             value = b.decode(self.buffers.values, self.block_row, unit, inside, step, vector)
@@ -137,7 +137,7 @@ class Decoder:
             weights.append(self._float(statements, value, vector))
         return weights, places, statements.made
 
-    def _float(self, statements: _Statements, value: Any, vector: int) -> Any:
+    def _float(self, statements: Statements, value: Any, vector: int) -> Any:
         b = self.blocks
         if b.planes:
             value = value.astype(vector_type("int32", self.lanes))
@@ -152,14 +152,14 @@ class Decoder:
     def _ints(self, value: int) -> Any:
         return splat("int32", value, self.lanes)
 
-    def _code(self, statements: _Statements, unit: Any, inside: int, vector: int) -> Any:
+    def _code(self, statements: Statements, unit: Any, inside: int, vector: int) -> Any:
         """Which two of four columns are stored, in the low bits of int32."""
         b = self.blocks
         at = [self.block_row, unit * (b.unit // 2) + inside // 2, ramp(i64(vector * b.height), b.height)]
         code = tirx.BufferLoad(self.buffers.places, at).astype(vector_type("int32", b.height))
         return statements.bind("code", code >> self._ints(4) if inside % 2 else code)
 
-    def _expanded(self, statements: _Statements, pairs: Any, code: Any) -> Any:
+    def _expanded(self, statements: Statements, pairs: Any, code: Any) -> Any:
         """Words of four bytes of which two are stored, int8."""
         pair = statements.bind("pair", tirx.reinterpret(f"uint16x{self.lanes}", pairs).astype(f"int32x{self.lanes}"))
         low = (pair & self._ints(255)) << ((code & self._ints(3)) << self._ints(3))
@@ -174,14 +174,3 @@ class Decoder:
         odd = tirx.NE(places & self._ints(1), self._ints(0))
         pairs = [tirx.Select(odd, one[1], one[0]), tirx.Select(odd, one[3], one[2])]
         return tirx.Select(tirx.NE(places & self._ints(2), self._ints(0)), pairs[1], pairs[0])
-
-
-class _Statements:
-    def __init__(self) -> None:
-        self.made: list[Any] = []
-
-    def bind(self, name: str, value: Any) -> Any:
-        """A variable of that value."""
-        var = tirx.Var(name, str(value.ty.dtype) if hasattr(value, "ty") else str(value.dtype))
-        self.made.append(tirx.Bind(var, value))
-        return var

@@ -55,6 +55,23 @@ def substitute(expr: Any, values: Sequence[tuple[Any, Any]]) -> Any:
     return tvm_ffi.structural_map(expr, (tirx.Var, replace))
 
 
+class Statements:
+    """Statements that bind variables, in order.
+
+    Attributes:
+        made: so far.
+    """
+
+    def __init__(self) -> None:
+        self.made: list[Any] = []
+
+    def bind(self, name: str, value: Any) -> Any:
+        """A variable of that value."""
+        var = tirx.Var(name, str(value.ty.dtype) if hasattr(value, "ty") else str(value.dtype))
+        self.made.append(tirx.Bind(var, value))
+        return var
+
+
 @dataclass(frozen=True)
 class RegisterTile:
     """Accumulators for ``rows`` x ``vectors`` x ``lanes`` results, meant to stay in vector registers.

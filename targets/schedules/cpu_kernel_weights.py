@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -50,7 +51,7 @@ class KernelWeights:
 
 
 def kernel_weights(
-    weight: CompressedWeight, integer: bool, rows: int, device: Device, taps: int = 1
+    weight: CompressedWeight, integer: bool, rows: int, device: Device, taps: int = 1, unpacked_bytes: int = 0
 ) -> tuple[KernelWeights, ...] | str:
     """Packs a weight for kernels: one, or one for each bit depth. Rows that belong to none are zero.
 
@@ -58,6 +59,7 @@ def kernel_weights(
         integer: activations are bytes. The result says by ``blocks.word`` whether a kernel takes them.
         rows: that the kernel multiplies the weight with at a time.
         taps: of a convolution; no block may belong to two.
+        unpacked_bytes: what compressed weights of the network would take in float32; by default what this one would.
 
     Returns:
         What the kernels read, or the reason why the dense kernel does better.
@@ -69,8 +71,9 @@ def kernel_weights(
         return "all of its rows are zero"
     depth = weight.unpack.matrix[1]
     layout, found = weight.format.layout, []
+    unpacked_bytes = unpacked_bytes or 4 * math.prod(weight.unpack.matrix)
     for payload in payloads:
-        wants = _Wants(integer and payload.is_integer and depth <= _MOST_DEPTH, rows, taps, device)
+        wants = _Wants(integer and payload.is_integer and depth <= _MOST_DEPTH, rows, taps, device, unpacked_bytes)
         if isinstance(layout, BlockSparse):
             made = wants.sparse(payload, depth, layout)
         else:
@@ -82,8 +85,7 @@ def kernel_weights(
 
 
 _BREAK_EVEN = 0.6  # of a float32 product of many rows: finding columns and loading activations anew costs the rest
-_BREAK_EVEN_ONE_ROW = 0.85  # where weights come from memory: of a dense matrix there is no index to read
-_MEMORY = 1.25  # instructions that take as long as reading one float32 weight of one row from memory
+BREAK_EVEN_ONE_ROW = 0.85  # where weights come from memory: of a dense matrix there is no index to read
 _PLANE = 2  # instructions that decode a register of one bit plane
 _TOGETHER = 8  # rows that surely share decoded weights
 
@@ -96,6 +98,7 @@ class _Wants:
     rows: int
     taps: int
     device: Device
+    unpacked_bytes: int
 
     @property
     def core(self) -> Core:
@@ -138,7 +141,7 @@ class _Wants:
         )
         if blocks is None:
             return f"groups of {payload.group} columns are no whole units of {payload.bits} bits"
-        if payload.centroids is not None and self._looking(blocks) > _BREAK_EVEN_ONE_ROW * _MEMORY * blocks.lanes:
+        if payload.centroids is not None and self._looking(blocks) > BREAK_EVEN_ONE_ROW * self._reading:
             return f"looking up one of {len(payload.centroids)} centroids costs more than reading an unpacked weight"
         return _packed(blocks, payload)
 
@@ -176,6 +179,11 @@ class _Wants:
             return 0.0
         return (self._lookup(blocks).cost + _PLANE * len(blocks.planes)) * blocks.lanes / blocks.vector_lanes
 
+    @property
+    def _reading(self) -> float:
+        """What reading a register of unpacked weights costs one row, in instructions."""
+        return self.core.reading(self.unpacked_bytes)
+
     def _has_kernel(self, blocks: Blocks) -> bool:
         lanes = blocks.vector_lanes
         return lanes >= _LEAST_LANES and (blocks.word == 1 or self.dot.takes(lanes))
@@ -193,8 +201,8 @@ class _Wants:
         filled = blocks.vector_lanes / blocks.lanes
         looking = self._looking(blocks)
         if self.rows == 1:
-            saved = min(32 / blocks.bits, _MEMORY * blocks.lanes / looking) if looking else 32 / blocks.bits
-            return min(1.0, _BREAK_EVEN_ONE_ROW * filled * saved)
+            saved = min(32 / blocks.bits, self._reading / looking) if looking else 32 / blocks.bits
+            return min(1.0, BREAK_EVEN_ONE_ROW * filled * saved)
         together = min(self.rows, _TOGETHER)
         return _BREAK_EVEN * filled * together / (together + looking / 2)
 

@@ -30,15 +30,17 @@ class Lookup:
         lanes: of the vectors of numbers.
         entries: of the table.
         vectors: whether the device has the instructions; otherwise every lane is loaded by itself.
+        start: of the table in its buffer.
     """
 
     lanes: int
     entries: int
     vectors: bool
+    start: int = 0
 
     @classmethod
-    def of(cls, device: Device, lanes: int, entries: int) -> Lookup:
-        return cls(lanes, entries, can_permute(device, lanes))
+    def of(cls, device: Device, lanes: int, entries: int, start: int = 0) -> Lookup:
+        return cls(lanes, entries, can_permute(device, lanes), start)
 
     @property
     def registers(self) -> int:
@@ -60,9 +62,11 @@ class Lookup:
         return 0.75 * self.lanes if self.vectors else 3 * self.lanes
 
     def open(self, table: Any) -> tuple[list[Any], list[Any]]:
-        """The table's registers, and statements that load them from a buffer of ``size``."""
+        """The table's registers, and statements that load them from a buffer that has ``size`` elements for it."""
         bound = [tirx.Var("entries", f"float32x{self.lanes}") for _ in range(self.registers)]
-        loads = [tirx.BufferLoad(table, [ramp(i64(n * self.lanes), self.lanes)]) for n in range(self.registers)]
+        loads = [
+            tirx.BufferLoad(table, [ramp(i64(self.start + n * self.lanes), self.lanes)]) for n in range(self.registers)
+        ]
         return bound, [tirx.Bind(var, load) for var, load in zip(bound, loads, strict=True)]
 
     def entry(self, table: Any, registers: Sequence[Any], numbers: Any) -> Any:
@@ -70,8 +74,9 @@ class Lookup:
         if self.registers:
             return self._permuted(registers, numbers)
         if not self.vectors:
-            return tirx.BufferLoad(table, [numbers])
-        first = tirx.address_of(tirx.BufferLoad(table, [i64(0)]))
+            places = numbers + splat("int32", self.start, self.lanes) if self.start else numbers
+            return tirx.BufferLoad(table, [places])
+        first = tirx.address_of(tirx.BufferLoad(table, [i64(self.start)]))
         zero, size = splat("float32", 0, self.lanes), tirx.IntImm("int32", 4)
         if self.lanes == 16:
             every = tirx.Broadcast(tirx.const(True, "bool"), 16)

@@ -19,6 +19,7 @@ from tilewright.plan import PackedParameter
 from tilewright.targets.base import Device
 from tilewright.targets.layer_rewriter import LayerRewriter
 from tilewright.targets.packed_weights import CompressedWeight, PackedWeights
+from tilewright.targets.schedules import cpu_astc_layers
 from tilewright.targets.schedules.cpu_compressed import Compressed, compressed, offsets
 from tilewright.targets.schedules.cpu_decoder import ROLES
 from tilewright.targets.schedules.cpu_dot import Dot
@@ -71,6 +72,9 @@ class PackedLayers:
         if len(weight.unpack.shape) != 2 or rows_first != transposed:
             return None
         batch = shape_of(left)[:-1]
+        if cpu_astc_layers.is_astc(weight):
+            data = position_major(rewriter, left, batch, channels, taps) if taps > 1 else left
+            return self._or_reason(weight, cpu_astc_layers.product(rewriter, data, weight, self.weights, self.device))
         quantized = quantized_source(rewriter, left)
         parts = self._kernel_weights(weight, quantized is not None, math.prod(batch), 1)
         if parts is None:
@@ -102,7 +106,11 @@ class PackedLayers:
         found = self.weights.find(weight_expr, rewriter.lookup_binding)
         if found is None or groups != 1:
             return None
-        weight, quantized = found[0], quantized_source(rewriter, data)
+        weight = found[0]
+        if cpu_astc_layers.is_astc(weight) and _is_of_taps(weight, window):
+            made = cpu_astc_layers.convolution(rewriter, data, weight, self.weights, self.device, window)
+            return self._or_reason(weight, made)
+        quantized = quantized_source(rewriter, data)
         parts = self._conv_weights(weight, quantized is not None, window)
         if parts is None:
             return None
@@ -190,27 +198,33 @@ class PackedLayers:
 
     # -- parts
 
+    def _or_reason(self, weight: CompressedWeight, made: Any) -> Any:
+        """What was made; None where that is a reason not to."""
+        if not isinstance(made, str):
+            return made
+        self.reasons[weight.name] = made
+        return None
+
     def _offset(self, packed: KernelWeights) -> int:
         return Dot.of(self.device).offset if packed.blocks.word == 4 else 0
 
     def _kernel_weights(
         self, weight: CompressedWeight, integer: bool, rows: int, taps: int
     ) -> tuple[KernelWeights, ...] | None:
-        parts = kernel_weights(weight, integer, rows, self.device, taps)
-        if isinstance(parts, str):
-            self.reasons[weight.name] = parts
-            return None
+        parts: tuple[KernelWeights, ...] | None
+        parts = self._or_reason(
+            weight, kernel_weights(weight, integer, rows, self.device, taps, self.weights.unpacked_bytes)
+        )
         return parts
 
     def _conv_weights(
         self, weight: CompressedWeight, integer: bool, window: Window
     ) -> tuple[KernelWeights, ...] | None:
         """A convolution's weights, whose matrix has taps outside of channels."""
-        split, perm, taps = weight.unpack.split, weight.unpack.perm, window.kernel_height * window.kernel_width
-        if len(weight.unpack.shape) != 4 or split[1] != taps or perm.index(0) != 0 or (taps > 1 and perm != (0, 2, 1)):
+        if not _is_of_taps(weight, window):
             return None
         pixels = window.batch * window.out_height * window.out_width
-        return self._kernel_weights(weight, integer, pixels, taps)
+        return self._kernel_weights(weight, integer, pixels, window.kernel_height * window.kernel_width)
 
     def _planar(
         self,
@@ -276,6 +290,13 @@ class PackedLayers:
             wide = rewriter.emit(relax.op.subtract(result, correction))
         factor = folded(rewriter, relax.op.multiply, constant(packed.factor.astype(np.float32)), quantized.scale)
         return relax.op.multiply(wide, factor)
+
+
+def _is_of_taps(weight: CompressedWeight, window: Window) -> bool:
+    """Whether the matrix of a convolution's weight has taps outside of channels."""
+    split, perm, taps = weight.unpack.split, weight.unpack.perm, window.kernel_height * window.kernel_width
+    outside = perm.index(0) == 0 and (taps == 1 or perm == (0, 2, 1))
+    return len(weight.unpack.shape) == 4 and split[1] == taps and outside
 
 
 def _joined(rewriter: LayerRewriter, results: Sequence[Any], parts: Sequence[KernelWeights], outputs: int) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tilewright.targets.base import Device
+from tilewright.targets.schedules.cpu_astc import astc_rule
 from tilewright.targets.schedules.cpu_compressed import compressed_rule
 from tilewright.targets.schedules.cpu_conv import conv2d_rule
 from tilewright.targets.schedules.cpu_fallback import fallback
@@ -24,6 +25,7 @@ RULES: tuple[Rule, ...] = (
     window_rule,
     matmul_rule,
     compressed_rule,
+    astc_rule,
     planar_rule,
     quantize_rule,
     stage_rule,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +69,26 @@ class Window:
             else:
                 groups.append((start, size, 1))
         return groups
+
+    def offsets(self, columns: int, channels: int, step: int = 1) -> list[int]:
+        """Where every ``step``-th channel of every tap is in a padded image, counted from a pixel's first channel.
+
+        Args:
+            columns, channels: of the image.
+        """
+        return [
+            ((i * self.dilation_h) * columns + j * self.dilation_w) * channels + c
+            for i in range(self.kernel_height)
+            for j in range(self.kernel_width)
+            for c in range(0, channels, step)
+        ]
+
+    def element(self, data: Any, row: Sequence[Any], place: Any) -> Any:
+        """The element of a padded image that an output pixel (batch, y, x) meets at one of ``offsets``."""
+        columns, channels = (int(size) for size in data.shape[2:])
+        y, z = tirx.floordiv(place, columns * channels), tirx.floordiv(place, channels)
+        z, channel = tirx.floormod(z, columns), tirx.floormod(place, channels)
+        return data(row[0], row[1] * self.stride_h + y, row[2] * self.stride_w + z, channel)
 
     def _inner_rows(self) -> bool:
         return self.pad_top == 0 and self.row(self.out_height - 1, self.kernel_height - 1) < self.height

@@ -38,6 +38,7 @@ FACTS = {
     "vector_registers",
     "l1_bytes",
     "l2_bytes",
+    "l3_bytes",
 }
 SLOTS = {"__TVMBackendAllocWorkspace", "__TVMBackendFreeWorkspace", "__TVMBackendParallelLaunch"}
 

@@ -1,0 +1,209 @@
+"""Kernels that decode ASTC blocks, against what the format's own decoder says, in double precision; also on Arm."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import tvm
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tvm import relax
+
+from tests.runtime.conftest import cmake_build  # noqa: F401  (a fixture, as is the next)
+from tests.runtime.test_aarch64 import arm_build  # noqa: F401
+from tests.runtime.test_aarch64 import run as run_on_arm
+from tests.targets.running import levels_here
+from tests.targets.schedules.compressed_layers import Conv, activations, matrix
+from tilewright.artifact import Artifact, Selftest
+from tilewright.formats.base import Encoded
+from tilewright.formats.codecs.astc.codec import Astc
+from tilewright.lower import pipeline
+from tilewright.runtime import Session
+from tilewright.targets import resolve
+from tilewright.targets.schedules.cpu_astc import AstcLayer, astc
+from tilewright.targets.schedules.cpu_astc_blocks import UNIT, AstcBlocks
+from tilewright.targets.schedules.cpu_fallback import fallback
+from tilewright.targets.schedules.cpu_spatial import Window
+from tilewright.targets.schedules.cpu_tile import Core
+
+Array = npt.NDArray[Any]
+
+# Symbols alone in a field, in twos (8x5) and in threes (10x6); fields across words; and weights of a smaller grid.
+CODECS = [
+    Astc(4, 4), Astc(4, 4, 16), Astc(5, 4), Astc(5, 5), Astc(6, 5), Astc(6, 6), Astc(8, 5), Astc(8, 6), Astc(10, 5),
+    Astc(10, 6), Astc(8, 8), Astc(12, 12), Astc(10, 8),
+]  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A layer on a device, its blocks and activations; ``rows`` of a product, or a convolution without padding."""
+
+    codec: Astc
+    outputs: int
+    depth: int
+    rows: tuple[int, ...] = (1,)
+    conv: Conv | None = None
+
+    def encoded(self) -> Encoded:
+        return self.codec.encode(matrix(self.outputs, self.depth, self.outputs))
+
+    def layer(self, device: str) -> AstcLayer:
+        core, c = Core.of(resolve(device).device), self.conv
+        blocks = AstcBlocks.of(self.codec, (self.outputs, self.depth), core.lanes)
+        assert blocks is not None
+        if c is None:
+            return AstcLayer(blocks, (*self.rows, self.depth)).tiled(core)
+        sizes = (*c.kernel, c.stride, c.stride, c.dilation, c.dilation)
+        window = Window(c.batch, *c.size, *c.out, *sizes, 0, 0)
+        return AstcLayer(blocks, (c.batch, *c.size, c.channels), window).tiled(core)
+
+    def operands(self, device: str) -> list[Array]:
+        layer = self.layer(device)
+        packed = layer.blocks.pack(self.encoded().arrays["blocks"])
+        assert not isinstance(packed, str)
+        places = [] if layer.window is None else [np.array(layer.window.offsets(*layer.shape[2:]), np.int32)]
+        return [*places, packed, layer.blocks.table(resolve(device).device)]
+
+    def x(self) -> Array:
+        c = self.conv
+        return activations(*self.rows, self.depth) if c is None else activations(c.batch, *c.size, c.channels)
+
+    def patches(self) -> Array:
+        x = self.x()
+        return x.astype(np.float64) if self.conv is None else self.conv.patches(x.transpose(0, 3, 1, 2))
+
+    def expected(self) -> Array:
+        """In units of ``UNIT`` times a row's scale, as the kernel has it."""
+        encoded = self.encoded()
+        weights = self.codec.decode(encoded).astype(np.float64)
+        units: Array = self.patches() @ (weights / (encoded.arrays["scales"][:, None].astype(np.float64) * UNIT)).T
+        return units
+
+    def bound(self) -> Array:
+        """Half a unit of a row's scale for each weight, see cpu_astc_blocks.py; and float32 sums in any order of terms
+        of ``base`` (to 128) and of ``delta * value`` (to 255): Higham, Accuracy and Stability, 2002, section 3.1."""
+        rounding = (self.depth + 4) * 2.0**-24 * (128 + 255)
+        return np.abs(self.patches()).sum(axis=-1, keepdims=True) * (0.5 / UNIT + rounding)
+
+
+def artifact(cases: Sequence[Case], device: str) -> Artifact:
+    """All cases in one network: inputs x0, x1, ... and outputs y0, y1, ..."""
+    builder, target = relax.BlockBuilder(), resolve(device)
+    layers = [case.layer(device) for case in cases]
+    inputs = [relax.Var(f"x{n}", relax.TensorType(layer.shape, "float32")) for n, layer in enumerate(layers)]
+    with builder.function("main", inputs):
+        with builder.dataflow():
+            results = []
+            for x, case, layer in zip(inputs, cases, layers, strict=True):
+                function = builder.add_func(astc(layer, target.device), "astc")
+                constants = [relax.const(array, str(array.dtype)) for array in case.operands(device)]
+                out_type = relax.TensorType(layer.out_shape, "float32")
+                results.append(builder.emit(relax.call_tir(function, [x, *constants], out_ty=out_type)))
+            result = builder.emit_output(relax.Tuple(results))
+        builder.emit_func_output(result)
+    names = [[f"{side}{n}" for n in range(len(cases))] for side in "xy"]
+    return Artifact(pipeline.lower(builder.get(), target, *names), {"model": {}, "target": {}})
+
+
+def check(cases: Sequence[Case], device: str, threads: int = 1) -> None:
+    with Session(artifact(cases, device).to_bytes(), threads=threads) as session:
+        results = session.run({f"x{n}": case.x() for n, case in enumerate(cases)})
+    for n, case in enumerate(cases):
+        got, wanted = results[f"y{n}"], case.expected()
+        assert got.shape == wanted.shape
+        excess = np.abs(got - wanted) / case.bound()
+        assert excess.max() <= 1, f"{excess.max():.2g} times what rounding explains: {case}"
+
+
+@st.composite
+def products(draw: st.DrawFn) -> Case:
+    rows = draw(st.sampled_from([(1,), (2,), (5,), (2, 3), (17,), (130,)]))
+    return Case(draw(st.sampled_from(CODECS)), draw(st.integers(1, 150)), draw(st.integers(1, 90)), rows)
+
+
+@st.composite
+def convolutions(draw: st.DrawFn) -> Case:
+    kernel = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    stride, dilation = draw(st.integers(1, 2)), draw(st.integers(1, 2))
+    size = draw(st.tuples(st.integers(5, 12), st.integers(5, 12)))
+    conv = Conv(draw(st.integers(1, 7)), size, kernel, stride, dilation, 0, draw(st.integers(1, 2)))
+    return Case(draw(st.sampled_from(CODECS)), draw(st.integers(1, 100)), conv.depth, (), conv)
+
+
+@pytest.mark.parametrize("drawn", [products(), convolutions()], ids=["products", "convolutions"])
+@pytest.mark.parametrize("level", [0, 1])
+def test_equals_numpy(level: int, drawn: st.SearchStrategy[Case]) -> None:
+    levels = levels_here()
+    device = levels[level % len(levels)]
+
+    @settings(max_examples=1, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+    @given(st.lists(drawn, min_size=4, max_size=4))
+    def property_holds(cases: list[Case]) -> None:
+        check(cases, device)
+
+    property_holds()
+
+
+def edge_cases() -> list[Case]:
+    """Every codec; one block, less than one, a last panel of every kind, some stages and strips and less than one."""
+    rows = [(1,), (3,), (20,)]
+    cases = [Case(codec, 60 + 9 * n, 31 + 2 * n, rows[n % 3]) for n, codec in enumerate(CODECS)]
+    return [
+        *cases,
+        Case(Astc(6, 6), 1, 1),
+        Case(Astc(6, 6), 6 * 16 * 2, 150, (260,)),
+        Case(Astc(5, 5), 7, 64, (), Conv(16, (2, 3), (2, 2))),
+    ]
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_edges(level: int) -> None:
+    levels = levels_here()
+    check(edge_cases()[level::2], levels[level % len(levels)])
+
+
+def test_threads_give_the_same() -> None:
+    """Large enough to start the pool; every thread has a stage of its own."""
+    check([Case(Astc(6, 6), 500, 300, (40,)), Case(Astc(6, 6), 1500, 600)], levels_here()[-1], threads=2)
+
+
+@pytest.mark.parametrize("place", range(0, 16, 4))
+def test_the_meaning_is_the_kernels(place: int) -> None:
+    """The PrimFunc before scheduling, which fusion and the fallback go by, computes what the kernel does."""
+    device, case = levels_here()[-1], edge_cases()[place]
+    target, layer = resolve(device), case.layer(device)
+    func = fallback(astc(layer, target.device), target.device).with_attr("global_symbol", "kernel")
+    library = tvm.compile(tvm.IRModule({"kernel": func}), target.tvm_target)
+    out = tvm.runtime.empty(layer.out_shape, "float32")
+    library["kernel"](*(tvm.runtime.tensor(array) for array in (case.x(), *case.operands(device))), out)
+    assert (np.abs(out.numpy() - case.expected()) <= case.bound()).all()
+
+
+def test_on_arm(arm_build: Path, tmp_path: Path) -> None:  # noqa: F811
+    """The same under emulation, within 1e-4 relative L2: half a unit is 2e-5 of a row's greatest weight."""
+    cases = edge_cases()[::5]
+    inputs = {f"x{n}": case.x() for n, case in enumerate(cases)}
+    wanted = {f"y{n}": case.expected().astype(np.float32) for n, case in enumerate(cases)}
+    made = dataclasses.replace(artifact(cases, "cpu-neon"), selftest=Selftest(inputs, wanted, 1e-4))
+    made.save(tmp_path / "kernels.tw")
+    done = run_on_arm(arm_build, "cortex-a53", tmp_path / "kernels.tw", "--selftest")
+    assert done.returncode == 0, done.stderr
+    assert "self-test passed on aarch64 cpu" in done.stdout
+
+
+def test_tiles_fit_into_registers() -> None:
+    for device in ("cpu-avx2", "cpu-avx512", "cpu-neon"):
+        core = Core.of(resolve(device).device)
+        for codec in CODECS:
+            for rows in (1, 3, 16, 100, 1000):
+                layer = Case(codec, 64, 64, (rows,)).layer(device)
+                sums = layer.blocks.height + (not layer.strip)  # of a row
+                assert layer.tile * sums < core.registers
+                assert layer.tile <= (layer.strip or rows) <= rows
