@@ -43,14 +43,21 @@ def concat(node: ir.Node, capabilities: Capabilities) -> Match:
     first, before = integers_of(node.inputs[0])
     sources = [first, *(integers_of(value)[0] for value in node.inputs[1:])]
     result = result_of(node)
-    if any(integers_of(value)[1] != before for value in node.inputs) or not keeps(first, before, result):
+    if any(integers_of(value)[1] != before for value in node.inputs) or not all(
+        keeps(source, before, result) for source in sources
+    ):
         raise Unfit("operands and result are quantized differently")
-    rank = len(node.outputs[0].shape or ())
-    if node.attributes["axis"].as_int() % rank != (1 if rank == 4 else rank - 1):
+    if not along_channels(node):
         raise Unfit("axis is not that of the channels")
     map_shape(node.outputs[0])
     build: Build = lambda *maps: Concat(node.name or node.op_type, maps[:-1], maps[-1])  # noqa: E731
     return Match(node, tuple(sources), result.target, result.affine, build)
+
+
+def along_channels(node: ir.Node) -> bool:
+    """Whether a concatenation is one of channels."""
+    rank = len(node.outputs[0].shape or ())
+    return rank > 0 and node.attributes["axis"].as_int() % rank == (1 if rank == 4 else rank - 1)
 
 
 def resize(node: ir.Node, capabilities: Capabilities) -> Match:
