@@ -8,29 +8,31 @@ connected layers int4 with 90 % pruned). Nothing is trained, so these networks k
 and that the artifact computes what onnxruntime computes of the compressed ONNX.
 
 Weights are random (the arithmetic does not care), the graphs are built here as ONNX. Both programs run in one process,
-interleaved (A B A B ...) after a warm-up; neither spins. A round's ratio is our time over onnxruntime's in that round.
-The table gives medians over rounds, of wall time and of CPU time of the whole process, since other work on the machine
-blurs wall time more. Bars, of wall ratios with one thread: 1.5 dense; compressed .25, .15 and .10.
+in turns (A B A B ...) of a hot loop each, as in fc.py and conv.py: ours called from C where there is a compiler, theirs
+with memory bound before; neither spins. A round's ratio is our time over onnxruntime's in that round. The table gives
+medians over rounds, of wall time and of CPU time of the whole process, since other work on the machine blurs wall time
+more. Bars, of wall ratios with one thread: 1.5 dense; compressed .25, .15 and .10.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 import tilewright
+from benchmarks.layers import bound, session
+from benchmarks.timing import FromC, Loop, has_compiler, interleave, repeated
 from tilewright.runtime import Session
 
 BAR = 1.5
@@ -175,26 +177,6 @@ NETWORKS: dict[str, Callable[[], onnx.ModelProto]] = {
 }
 
 
-def reference(model: onnx.ModelProto, threads: int) -> onnxruntime.InferenceSession:
-    """onnxruntime's own best: all graph optimisations, no spinning."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-
-
-def interleave(rivals: list[Callable[[], object]], rounds: int) -> list[list[tuple[float, float]]]:
-    """(wall, CPU) seconds of every call, by rival and round."""
-    times: list[list[tuple[float, float]]] = [[] for _ in rivals]
-    for index in range(rounds + 2):
-        for rival, run in enumerate(rivals):
-            cpu, wall = time.process_time(), time.perf_counter()
-            run()
-            if index >= 2:  # warm by then
-                times[rival].append((time.perf_counter() - wall, time.process_time() - cpu))
-    return times
-
-
 def measure(name: str, target: str, threads: int, rounds: int, compressed: bool = False) -> dict[str, Any]:
     """One row of the table: compile, compare, time."""
     model = NETWORKS[name]()
@@ -203,21 +185,27 @@ def measure(name: str, target: str, threads: int, rounds: int, compressed: bool 
     begin = time.process_time()
     artifact = tilewright.compile(small, target=target)
     compile_seconds = time.process_time() - begin
-    rival = reference(model, threads)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{name}.tw"
         artifact.save(path)
-        with Session(path, threads=threads) as session:
-            expected, got = reference(small, threads).run(None, {"x": x})[0], session.run({"x": x})["y"]
-            theirs, ours = interleave([lambda: rival.run(None, {"x": x}), lambda: session.run({"x": x})], rounds)
+        with Session(path, threads=threads) as runtime:
+            expected, got = session(small, threads).run(None, {"x": x})[0], runtime.run({"x": x})["y"]
+            ours: Loop = repeated(lambda: runtime.run({"x": x}))
+            with ExitStack() as stack:
+                if has_compiler():
+                    ours = in_c = FromC(path, x, got.size, threads)
+                    stack.callback(in_c.close)
+                rival = repeated(bound(session(model, threads), {"x": x}))
+                times = interleave({"onnxruntime": rival, "tilewright": ours}, rounds)
+    wall, cpu = times["tilewright"].over(times["onnxruntime"])
     return {
         "network": name,
         "target": artifact.plan.target,
         "threads": threads,
-        "onnxruntime_ms": statistics.median(wall for wall, _ in theirs) * 1e3,
-        "tilewright_ms": statistics.median(wall for wall, _ in ours) * 1e3,
-        "wall_ratio": statistics.median(b[0] / a[0] for a, b in zip(theirs, ours, strict=True)),
-        "cpu_ratio": statistics.median(b[1] / a[1] for a, b in zip(theirs, ours, strict=True)),
+        "onnxruntime_ms": times["onnxruntime"].median_us / 1e3,
+        "tilewright_ms": times["tilewright"].median_us / 1e3,
+        "wall_ratio": wall,
+        "cpu_ratio": cpu,
         "relative_l2": float(np.linalg.norm(got - expected) / np.linalg.norm(expected)),
         "compile_cpu_s": compile_seconds,
         "bytes": len(artifact.to_bytes()),

@@ -79,15 +79,16 @@ def interleave(contestants: Mapping[str, Loop], rounds: int, seconds: float = SE
 class FromC:
     """An artifact of one input and one output, called in a loop of a C function, as an application calls it."""
 
-    def __init__(self, artifact: Path, x: np.ndarray[Any, Any], size: int) -> None:
+    def __init__(self, artifact: Path, x: np.ndarray[Any, Any], size: int, threads: int = 1) -> None:
         """
         Args:
             artifact: its file.
             x: the input.
             size: float32 elements of the output.
+            threads: of the runtime.
         """
         library, self._handle = native.library(), ctypes.c_void_p()
-        options = native.Options(struct_bytes=ctypes.sizeof(native.Options), threads=1)
+        options = native.Options(struct_bytes=ctypes.sizeof(native.Options), threads=threads)
         native.check(library.tw_load_file(str(artifact).encode(), ctypes.byref(options), ctypes.byref(self._handle)))
         self._library = library
         self._x = _aligned(x.nbytes, x.dtype).reshape(x.shape)
