@@ -63,6 +63,8 @@ class Product:
     @property
     def chains(self) -> int:
         """Sums of a row that are independent of each other, to hide the latency of additions."""
+        if self.integer and self.tile > 1:  # as rows already are, and plain integers leave few registers
+            return 1
         spare = min(_ACCUMULATORS, _WORDS - self.words.words * self.words.rows)
         return max(1, min(FOUR, spare // (self.tile * self.words.rows)))
 
@@ -71,7 +73,8 @@ class Product:
         """Roughly what a work-item needs, of 32 bits: sums, the words of a chunk, activations, and the rest."""
         w = self.words
         sums = self.tile * w.rows * (self.chains + bool(w.group))
-        return sums + w.words * w.rows + FOUR * self.tile + 4 * w.rows
+        rows = 2 * self.tile if self.integer and w.bw else 0  # addresses, where blocks stand anywhere
+        return sums + w.words * w.rows + FOUR * self.tile + 4 * w.rows + rows
 
     @property
     def unrolled(self) -> int:
