@@ -11,7 +11,7 @@ from tilewright.targets.base import KernelCall, KernelCode
 PAYLOAD = "tilewright.stream"
 """Attribute of a PrimFunc that is a command stream: the driver payload, in hexadecimal."""
 SCRATCH = "tilewright.scratch"
-"""Attribute of such a PrimFunc: bytes of its scratch memory."""
+"""Attribute of such a PrimFunc: bytes of each of its workspaces, at least one."""
 
 
 def is_stream(function: Any) -> bool:
@@ -29,15 +29,16 @@ def stream_code(
         arch: of the images, e.g. ``u55-128``.
         first: the number of the first module.
 
-    A launch's arguments are the stream's base pointers: weights, scratch memory, inputs, outputs.
+    A launch's arguments are the stream's base pointers: weights, workspaces, inputs, outputs.
     """
     code: dict[str, KernelCode] = {}
     modules: list[Module] = []
     for name, function in kernels.items():
-        number, scratch = first + len(modules), int(function.attrs[SCRATCH])
+        number, workspaces = first + len(modules), tuple(max(int(size), 1) for size in function.attrs[SCRATCH])
         operands = tuple(range(len(function.params)))
-        call = KernelCall("stream", number, (operands[0], -1, *operands[1:]))
-        code[name] = KernelCode((call,), (max(scratch, 1),))
+        spaces = (-1 - place for place in range(len(workspaces)))
+        call = KernelCall("stream", number, (operands[0], *spaces, *operands[1:]))
+        code[name] = KernelCode((call,), workspaces)
         payload = bytes.fromhex(str(function.attrs[PAYLOAD]))
         modules.append(Module(name, (Image(kind, arch, (), "", payload),)))
     return code, modules

@@ -74,7 +74,7 @@ def compare(network: Network, accelerator: str, folder: Path) -> Row:
         len(network.operations),
         Side(
             len(ours.weights) + len(ours.payload),
-            ours.scratch_bytes + maps,
+            sum(ours.workspaces) + maps,
             _total(mine),
         ),
         Side(vela.weights.size + len(vela.payload), sum(vela.scratch.values()), _total(theirs)),
@@ -92,7 +92,7 @@ def largest(path: Path) -> Network:
 
     class Nothing:
         payload = weights = b""
-        scratch_bytes, layers = 0, ()
+        workspaces, layers = (0,), ()
 
     def keep(network: Network) -> Nothing:
         found.append(network)

@@ -13,20 +13,22 @@ Operand = tuple[tuple[int, ...], str]
 """Shape and type of a tensor."""
 
 
-def stream_call(inputs: Sequence[Operand], outputs: Sequence[Operand], payload: bytes, scratch_bytes: int) -> Any:
+def stream_call(
+    inputs: Sequence[Operand], outputs: Sequence[Operand], payload: bytes, workspaces: Sequence[int]
+) -> Any:
     """The PrimFunc of a stream.
 
     Args:
-        inputs: shape and type of the weights (region 0 of the stream), then of its inputs (regions 2, 3 ...).
+        inputs: shape and type of the weights (region 0 of the stream), then of its inputs (behind the workspaces).
         outputs: likewise, of the regions after them.
         payload: what the device's driver is handed.
-        scratch_bytes: size of region 1.
+        workspaces: sizes of the regions from 1 on, in bytes.
     """
     reads = [te.placeholder(_extents(shape), dtype, f"in{place}") for place, (shape, dtype) in enumerate(inputs)]
     # A body that passes can read, and that nobody runs: reductions, which no pass rewrites.
     writes = [_sum(reads[0], shape, dtype, f"out{place}") for place, (shape, dtype) in enumerate(outputs)]
     function = te.create_prim_func([*reads, *writes]).without_attr("global_symbol")
-    return function.with_attr(PAYLOAD, payload.hex()).with_attr(SCRATCH, scratch_bytes)
+    return function.with_attr(PAYLOAD, payload.hex()).with_attr(SCRATCH, list(workspaces))
 
 
 def _sum(tensor: Any, shape: tuple[int, ...], dtype: str, name: str) -> Any:

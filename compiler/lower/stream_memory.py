@@ -8,22 +8,26 @@ from tilewright.errors import Problem, UnsupportedError
 from tilewright.integer.network import Network, View
 
 WEIGHTS, SCRATCH, FIRST = 0, 1, 2
-"""Regions: the base pointers that a driver sets. From FIRST on inputs, then outputs."""
+"""Regions: the base pointers that a driver sets. From FIRST on inputs, then outputs, unless there is more scratch
+memory."""
 
 REGIONS = 8
 
 
-def outer_regions(network: Network) -> dict[int, int]:
+def outer_regions(network: Network, first: int = FIRST) -> dict[int, int]:
     """The region of each input and output.
+
+    Args:
+        first: that of the first input.
 
     Raises:
         UnsupportedError: more inputs and outputs than there are regions.
     """
     outside = [*network.inputs, *network.outputs]
-    if FIRST + len(outside) > REGIONS:
-        reason = f"{len(outside)} tensors go in or out, and base pointers suffice for {REGIONS - FIRST}"
+    if first + len(outside) > REGIONS:
+        reason = f"{len(outside)} tensors go in or out, and base pointers suffice for {REGIONS - first}"
         raise UnsupportedError("The network is cut into parts that the NNA cannot take", [Problem("", reason)])
-    return {index: FIRST + number for number, index in enumerate(outside)}
+    return {index: first + number for number, index in enumerate(outside)}
 
 
 def shared(network: Network) -> dict[int, int]:

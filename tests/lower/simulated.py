@@ -13,11 +13,10 @@ from tilewright.runtime import nna
 
 
 def execute(stream: ethosu.Stream | vbd.Stream, network: Network, inputs: list[NDArray[Any]]) -> list[NDArray[Any]]:
-    """A network's outputs: weights are region 0, scratch memory region 1, inputs and outputs those from 2 on."""
-    arrays = [array.copy() for array in inputs]
+    """A network's outputs: weights are region 0; workspaces, inputs and outputs follow."""
+    arrays = [np.zeros(size, np.uint8) for size in stream.workspaces] + [array.copy() for array in inputs]
     arrays += [np.zeros(network.maps[index].shape, network.maps[index].dtype) for index in network.outputs]
-    regions = {2 + number: nna.Region(array.reshape(-1).view(np.uint8)) for number, array in enumerate(arrays)}
+    regions = {1 + number: nna.Region(array.reshape(-1).view(np.uint8)) for number, array in enumerate(arrays)}
     regions[0] = nna.Region(np.frombuffer(stream.weights, np.uint8), writable=False)
-    regions[1] = nna.Region(np.zeros(stream.scratch_bytes, np.uint8))
     nna.run(stream.payload, regions)
-    return arrays[len(inputs) :]
+    return arrays[-len(network.outputs) :]

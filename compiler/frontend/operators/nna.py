@@ -18,7 +18,7 @@ def _stream(layer: Layer) -> list[Expr]:
     inputs = [layer[place] for place in range(len(layer.node.inputs))]
     operands = [(layer.shape(place), layer.dtype(place)) for place in range(len(inputs))]
     payload = layer.node.attributes["payload"].as_tensor().numpy().astype(np.uint8).tobytes()
-    function = stream_call(operands, outputs, payload, layer.integer("scratch"))
+    function = stream_call(operands, outputs, payload, layer.integers("workspaces"))
     types = [relax.TensorType(shape, dtype) for shape, dtype in outputs]
     callee = layer.builder.add_func(function, "stream")
     if len(types) == 1:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 OPERATOR = "Stream"
 """The operator of a compiled part. Inputs: its weights (uint8), then maps (1, height, width, channels); outputs: maps.
-Attributes: ``payload`` (uint8 tensor), ``scratch`` (bytes)."""
+Attributes: ``payload`` (uint8 tensor), ``workspaces`` (bytes of each)."""
 
 
 class Compiled(Protocol):
@@ -40,7 +40,7 @@ class Compiled(Protocol):
     @property
     def weights(self) -> bytes: ...
     @property
-    def scratch_bytes(self) -> int: ...
+    def workspaces(self) -> Sequence[int]: ...
     @property
     def layers(self) -> Sequence[DataclassInstance]: ...
 
@@ -65,7 +65,7 @@ class Offload:
             {
                 "stream_bytes": len(code.payload),
                 "weight_bytes": len(code.weights),
-                "scratch_bytes": code.scratch_bytes,
+                "workspaces": list(code.workspaces),
                 "layers": [dataclasses.asdict(layer) for layer in code.layers],
             }
             for _, _, code in self.parts
@@ -189,7 +189,7 @@ class _Part:
         graph.register_initializer(weights)
         attributes: dict[str, Any] = {
             "payload": ir.tensor(np.frombuffer(code.payload, np.uint8), name=f"nna{number}.payload"),
-            "scratch": code.scratch_bytes,
+            "workspaces": list(code.workspaces),
         }
         label = f"{self.matches[0].layer} to {self.matches[-1].layer}"
         sources = [_to_map(graph, value) for value in self.inputs]

@@ -13,8 +13,9 @@ from tilewright.integer.depths import entropy_bits
 from tilewright.integer.network import Concat, Convolution, Lookup, Network, Operation, View
 from tilewright.lower.ethosu.blocks import choose_block
 from tilewright.lower.ethosu.estimate import Cost, Memories, Model, estimate
-from tilewright.lower.ethosu.jobs import Kernel, Transfer, read, read_words
-from tilewright.lower.ethosu.memory import SCRATCH, WEIGHTS, Buffer, Placement, place
+from tilewright.lower.ethosu.fast import CAPACITY
+from tilewright.lower.ethosu.jobs import SHRAM, Kernel, Transfer, read, read_words
+from tilewright.lower.ethosu.memory import FAST, SCRATCH, WEIGHTS, Buffer, Placement, place, place_best
 from tilewright.lower.ethosu.moves import spell_out
 from tilewright.lower.ethosu.operations import Operations
 from tilewright.lower.ethosu.prefetch import Options, choose_leads, issued
@@ -63,12 +64,13 @@ class Stream:
     Attributes:
         payload: what an Ethos-U driver is handed.
         weights: region 0: coded weights, biases and scales.
-        scratch_bytes: size of region 1. Inputs, then outputs, follow from region 2 on.
+        workspaces: sizes of the regions from 1 on: of scratch memory and, on U65, of fast memory. Inputs, then
+            outputs, follow.
     """
 
     payload: bytes
     weights: bytes
-    scratch_bytes: int
+    workspaces: tuple[int, ...]
     layers: tuple[LayerCode, ...]
 
 
@@ -95,7 +97,11 @@ class _Emitter:
         self.network = network
         self.name = accelerator
         self.accelerator = getattr(api.NpuAccelerator, accelerator.replace("ethos-u", "Ethos_U").replace("-", "_"))
-        self.model = Model(accelerator, Memories())
+        # Where maps lie in DRAM, there is fast memory for some of them, and for copies of weights.
+        self.fast = place_best(network, CAPACITY) if accelerator.startswith("ethos-u65") else None
+        self.copies = SCRATCH if self.fast is None else FAST
+        self.memories = Memories(fast=frozenset() if self.fast is None else frozenset({FAST}))
+        self.model = Model(accelerator, self.memories)
         self.weights = Weights(self.accelerator, cores=2 if accelerator == "ethos-u65-512" else 1)
         self.shram_bytes = (24 if accelerator == "ethos-u55-128" else 48) * 1024  # of one core
         self.numbers = [
@@ -104,14 +110,14 @@ class _Emitter:
         self.operations = [network.operations[at] for at in self.numbers]
 
     def run(self) -> Stream:
-        plain = place(self.network)
+        plain = self.place()
         chosen = [self.options(operation, plain) for operation in self.operations]
         leads = choose_leads([options for options, _ in chosen], self.model.most_transfers, self.room(plain))
         blocks = [found[bool(lead)] for (_, found), lead in zip(chosen, leads, strict=True)]
         placement, operations = plain, self.emit(plain, blocks)
         coded = [self.code(op, operation) for op, operation in zip(operations, self.operations, strict=True)]
         if any(leads):
-            placement = place(self.network, self.buffers(leads, [code.span[1] for code in coded]))
+            placement = self.place(self.buffers(leads, [code.span[1] for code in coded]))
             operations = self.emit(placement, blocks)
         stream = self.stream(operations, coded, leads, placement)
         try:
@@ -119,9 +125,13 @@ class _Emitter:
             payload = bytes(api.npu_create_driver_payload(words, self.accelerator))
         except Exception as error:  # Vela's errors and assertions
             raise ToolError(f"Vela cannot write the command stream: {error}") from error
-        costs = estimate(read(payload), self.name)
+        costs = estimate(read(payload), self.name, self.memories)
         layers = tuple(map(self.layer, self.operations, coded, costs))
-        return Stream(payload, self.weights.data(), placement.scratch_bytes, layers)
+        workspaces = (placement.scratch_bytes, *(() if self.fast is None else (placement.fast_bytes,)))
+        return Stream(payload, self.weights.data(), workspaces, layers)
+
+    def place(self, buffers: Sequence[Buffer] = ()) -> Placement:
+        return place(self.network, buffers, self.fast)
 
     def options(self, operation: Operation, placement: Placement) -> tuple[Options, tuple[Any, Any]]:
         """What an operation takes with weights where they are and with copied ones, and the best block for each."""
@@ -130,10 +140,10 @@ class _Emitter:
         if not isinstance(operation, Convolution):
             table = None
             if isinstance(operation, Lookup):
-                table = self.model.transfer(Transfer(WEIGHTS, SCRATCH, len(table_image(operation.table))))[0]
+                table = self.model.transfer(Transfer(WEIGHTS, SHRAM, len(table_image(operation.table))))[0]
             return Options(block.cost.busy, table=table), (block.block, block.block)
-        copied = choose_block(replace(job, weight_region=SCRATCH), self.model)
-        transfer, _ = self.model.transfer(Transfer(WEIGHTS, SCRATCH, job.weight_bytes + job.scale_bytes))
+        copied = choose_block(replace(job, weight_region=self.copies), self.model)
+        transfer, _ = self.model.transfer(Transfer(WEIGHTS, self.copies, job.weight_bytes + job.scale_bytes))
         return Options(block.cost.busy, copied.cost.busy, transfer), (block.block, copied.block)
 
     def job(self, operation: Operation, placement: Placement) -> Kernel:
@@ -148,7 +158,7 @@ class _Emitter:
         return job
 
     def room(self, plain: Placement) -> Any:
-        """Whether copies fit into the memory that the maps take anyway, or into a little."""
+        """Whether copies fit into the memory that the maps take anyway, or into a little; or into fast memory."""
         sizes = [
             round(entropy_bits(operation.weights) / 8) + _RECORD * len(operation.weights) + _RECORD
             if isinstance(operation, Convolution)
@@ -159,7 +169,8 @@ class _Emitter:
         most = max(plain.scratch_bytes, _SPARE)
 
         def fits(leads: Sequence[int]) -> bool:
-            return place(self.network, self.buffers(leads, sizes)).scratch_bytes <= most
+            placed = self.place(self.buffers(leads, sizes))
+            return placed.scratch_bytes <= most if self.fast is None else placed.fast_bytes <= CAPACITY
 
         return fits
 
@@ -195,10 +206,10 @@ class _Emitter:
         for at, (op, code, copies) in enumerate(zip(operations, coded, issued(leads), strict=True)):
             for other in copies:
                 source, size = coded[other].span
-                target = api.NpuAddressRange(SCRATCH, placement.buffers[other], size)
+                target = api.NpuAddressRange(self.copies, placement.buffers[other], size)
                 found.append(api.NpuDmaOperation(api.NpuAddressRange(WEIGHTS, source, size), target))
             if code.weights:
-                region, move = (SCRATCH, placement.buffers[at] - code.span[0]) if leads[at] else (WEIGHTS, 0)
+                region, move = (self.copies, placement.buffers[at] - code.span[0]) if leads[at] else (WEIGHTS, 0)
                 op.weights = [api.NpuAddressRange(region, begin + move, size) for begin, size in code.weights]
                 op.biases = [api.NpuAddressRange(region, begin + move, size) for begin, size in code.scales]
             elif code.scales:

@@ -70,6 +70,10 @@ class Stream:
     scratch_bytes: int
     layers: tuple[LayerCode, ...]
 
+    @property
+    def workspaces(self) -> tuple[int, ...]:
+        return (self.scratch_bytes,)
+
 
 def compile_network(network: Network) -> Stream:
     """Compiles a network.

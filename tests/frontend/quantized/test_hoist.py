@@ -66,7 +66,7 @@ def test_operands_of_a_concatenation(clamp: bool) -> None:
 
     class Nothing:
         payload = weights = b""
-        scratch_bytes, layers = 0, ()
+        workspaces, layers = (0,), ()
 
     def keep(network: Network) -> Nothing:
         joined.append(network)

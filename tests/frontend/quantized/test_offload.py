@@ -30,7 +30,7 @@ class Fake:
 
     payload: bytes = b"COP1"
     weights: bytes = bytes(16)
-    scratch_bytes: int = 0
+    workspaces: tuple[int, ...] = (0,)
     layers: tuple[Any, ...] = ()
 
 

@@ -63,7 +63,7 @@ def test_a_concatenation_takes_no_time() -> None:
     network = b.network([x], [b.conv(b.concat(b.conv(x, 32, 1, alike=x), b.conv(x, 8, 3, alike=x), x), 16, 1)])
     stream = check(network, "ethos-u55-128")
     assert [layer.layer for layer in stream.layers] == ["conv0", "conv1", "concat2", "conv3"]
-    assert stream.scratch_bytes >= 8 * 8 * 64
+    assert stream.workspaces[0] >= 8 * 8 * 64
 
 
 @given(
@@ -146,7 +146,7 @@ def test_copies_of_weights() -> None:
     stream = check(network, "ethos-u55-128")
     copies = [job.nbytes for job in read(stream.payload) if isinstance(job, Transfer)]
     assert max(copies) > 10_000
-    assert place(network).scratch_bytes <= stream.scratch_bytes <= max(place(network).scratch_bytes, 128 * 1024)
+    assert place(network).scratch_bytes <= stream.workspaces[0] <= max(place(network).scratch_bytes, 128 * 1024)
 
 
 def test_too_many_outputs_are_refused() -> None:
