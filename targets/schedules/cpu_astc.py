@@ -93,7 +93,8 @@ def astc(layer: AstcLayer, device: Device) -> Any:
 
     def element(*at: Any) -> Any:
         *row, output = at
-        x = data(*row, column) if w is None else w.element(data, row, places[column].astype("int64"))
+        place = None if places is None else places[column].astype("int64")
+        x = data(*row, column) if w is None else w.element(data, row, place)
         return te.sum(x * b.weight(lambda place: values[place], table, output, column), axis=column)
 
     result = te.compute(i64s(*layer.out_shape), element, name="astc", attrs=mark("astc", **asdict(layer)))

@@ -37,10 +37,11 @@ def slower(layer: AstcLayer, unpacked_bytes: int, device: Device) -> str:
 
     Few rows save reading. Many rows hide it; they save that a stage stays in the first-level cache, where the weights
     of a large layer do not stay in the second. Time packed by time dense, least of some 50 runs on a busy Sapphire
-    Rapids core: AVX-512 at 6x6, 1024x4096 (16 MB unpacked), .21 for 1 row, .35 for 4, .56 for 8, .44 for 16, .76 for
-    64; 512x2048 (4 MB) at 4x4, 8x5 and 12x12, .3 to .55 for 1 row, 1.1 to 1.6 for 8 and 32; 3x3 convolutions at 6x6 of
-    512 channels at 7x7 (9 MB) .85, of 128 at 28x28 (.6 MB) 1.5. AVX2: 512x2048, 1 row, .44 at 6x6, 1.0 at 5x5, 1.2 to
-    1.5 where tables are gathered (4x4, 10x6); 1024x4096 at 6x6, .76 for 8 rows, .39 for 32.
+    Rapids core: AVX-512 at 6x6, 4096x4096 (64 MB unpacked), .08 for 1 row, .49 for 16; 1024x4096 (16 MB), .21 for 1
+    row, .35 for 4, .56 for 8, .44 for 16, .76 for 64; 512x2048 (4 MB) at 4x4, 8x5 and 12x12, .3 to .55 for 1 row, 1.1
+    to 1.6 for 8 and 32; 3x3 convolutions at 6x6 of 512 channels at 7x7 (9 MB) .85, of 128 at 28x28 (.6 MB) 1.5. AVX2:
+    512x2048, 1 row, .44 at 6x6, 1.0 at 5x5, 1.2 to 1.5 where tables are gathered (4x4, 10x6); 1024x4096 at 6x6, .76 for
+    8 rows, .39 for 32.
 
     Args:
         unpacked_bytes: of all compressed weights of the network.
@@ -110,7 +111,7 @@ def _emit(
     source = weight.source["blocks"]
     operands = [data]
     if layer.window is not None:
-        operands.append(constant(np.array(layer.window.offsets(*layer.shape[2:]), np.int32)))
+        operands.append(constant(np.array(layer.window.offsets(layer.shape[2], layer.shape[3]), np.int32)))
     operands.append(weights.add(PackedParameter(source.name, packed, source.storage, _FIELD_BITS)))
     operands.append(constant(b.table(device)))
     result = rewriter.emit_kernel(astc(layer, device), "astc", operands, layer.out_shape, "float32")

@@ -108,7 +108,7 @@ class Compressed:
 def offsets(layer: Compressed) -> list[int]:
     """Where the columns of each block column are in the image, counted from a pixel's first byte or float."""
     assert layer.window is not None
-    return layer.window.offsets(*layer.shape[2:], layer.blocks.bw)
+    return layer.window.offsets(layer.shape[2], layer.shape[3], layer.blocks.bw)
 
 
 def compressed(layer: Compressed) -> Any:
@@ -285,7 +285,7 @@ class _Blocks:
         """Statements for ``count`` blocks from block ``first`` on, where a unit begins."""
         b = self.emitter.layer.blocks
         work = self.size * b.vectors * b.steps
-        span = b.unit * max(1, min(_SPAN, max(self.sets, 32 // work)) // b.unit)
+        span = b.unit * max(1, min(_SPAN, max(self.sets, 2, 32 // work)) // b.unit)
         full, rest = divmod(count, span)
         statements = []
         if full:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -69,6 +70,7 @@ def test_weights_are_found_behind_a_transposition(axes: Sequence[int] | None, tr
         np.testing.assert_array_equal(weight.arrays[role], array)
         assert weight.source[role].name == f"w.{role}"
     assert weights.find(function.params[0], bindings.get) is None
+    assert weights.unpacked_bytes == 4 * math.prod(weight.unpack.matrix)
 
 
 def test_parameters_are_those_in_use() -> None:

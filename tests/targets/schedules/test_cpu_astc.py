@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ Array = npt.NDArray[Any]
 # Symbols alone in a field, in twos (8x5) and in threes (10x6); fields across words; and weights of a smaller grid.
 CODECS = [
     Astc(4, 4), Astc(4, 4, 16), Astc(5, 4), Astc(5, 5), Astc(6, 5), Astc(6, 6), Astc(8, 5), Astc(8, 6), Astc(10, 5),
-    Astc(10, 6), Astc(8, 8), Astc(12, 12), Astc(10, 8),
+    Astc(10, 6), Astc(8, 8), Astc(12, 12),
 ]  # fmt: skip
 
 
@@ -51,6 +52,7 @@ class Case:
     rows: tuple[int, ...] = (1,)
     conv: Conv | None = None
 
+    @cached_property
     def encoded(self) -> Encoded:
         return self.codec.encode(matrix(self.outputs, self.depth, self.outputs))
 
@@ -66,7 +68,7 @@ class Case:
 
     def operands(self, device: str) -> list[Array]:
         layer = self.layer(device)
-        packed = layer.blocks.pack(self.encoded().arrays["blocks"])
+        packed = layer.blocks.pack(self.encoded.arrays["blocks"])
         assert not isinstance(packed, str)
         places = [] if layer.window is None else [np.array(layer.window.offsets(*layer.shape[2:]), np.int32)]
         return [*places, packed, layer.blocks.table(resolve(device).device)]
@@ -81,7 +83,7 @@ class Case:
 
     def expected(self) -> Array:
         """In units of ``UNIT`` times a row's scale, as the kernel has it."""
-        encoded = self.encoded()
+        encoded = self.encoded
         weights = self.codec.decode(encoded).astype(np.float64)
         units: Array = self.patches() @ (weights / (encoded.arrays["scales"][:, None].astype(np.float64) * UNIT)).T
         return units
@@ -143,8 +145,8 @@ def test_equals_numpy(level: int, drawn: st.SearchStrategy[Case]) -> None:
     levels = levels_here()
     device = levels[level % len(levels)]
 
-    @settings(max_examples=1, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-    @given(st.lists(drawn, min_size=4, max_size=4))
+    @settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+    @given(st.lists(drawn, min_size=3, max_size=3))
     def property_holds(cases: list[Case]) -> None:
         check(cases, device)
 
@@ -153,14 +155,9 @@ def test_equals_numpy(level: int, drawn: st.SearchStrategy[Case]) -> None:
 
 def edge_cases() -> list[Case]:
     """Every codec; one block, less than one, a last panel of every kind, some stages and strips and less than one."""
-    rows = [(1,), (3,), (20,)]
-    cases = [Case(codec, 60 + 9 * n, 31 + 2 * n, rows[n % 3]) for n, codec in enumerate(CODECS)]
-    return [
-        *cases,
-        Case(Astc(6, 6), 1, 1),
-        Case(Astc(6, 6), 6 * 16 * 2, 150, (260,)),
-        Case(Astc(5, 5), 7, 64, (), Conv(16, (2, 3), (2, 2))),
-    ]
+    rows = [(1,), (1,), (2,), (1,), (9,)]
+    cases = [Case(codec, 60 + 9 * n, 31 + 2 * n, rows[n % 5]) for n, codec in enumerate(CODECS)]
+    return [*cases, Case(Astc(6, 6), 1, 1), Case(Astc(6, 6), 6 * 16 * 2, 150, (260,))]
 
 
 @pytest.mark.parametrize("level", [0, 1])
@@ -171,10 +168,10 @@ def test_edges(level: int) -> None:
 
 def test_threads_give_the_same() -> None:
     """Large enough to start the pool; every thread has a stage of its own."""
-    check([Case(Astc(6, 6), 500, 300, (40,)), Case(Astc(6, 6), 1500, 600)], levels_here()[-1], threads=2)
+    check([Case(Astc(6, 6), 500, 300, (40,)), Case(Astc(6, 6), 1000, 600)], levels_here()[-1], threads=2)
 
 
-@pytest.mark.parametrize("place", range(0, 16, 4))
+@pytest.mark.parametrize("place", range(1, 14, 5))
 def test_the_meaning_is_the_kernels(place: int) -> None:
     """The PrimFunc before scheduling, which fusion and the fallback go by, computes what the kernel does."""
     device, case = levels_here()[-1], edge_cases()[place]
@@ -188,7 +185,7 @@ def test_the_meaning_is_the_kernels(place: int) -> None:
 
 def test_on_arm(arm_build: Path, tmp_path: Path) -> None:  # noqa: F811
     """The same under emulation, within 1e-4 relative L2: half a unit is 2e-5 of a row's greatest weight."""
-    cases = edge_cases()[::5]
+    cases = [*edge_cases()[4::6], Case(Astc(5, 5), 7, 64, (), Conv(16, (2, 3), (2, 2)))]
     inputs = {f"x{n}": case.x() for n, case in enumerate(cases)}
     wanted = {f"y{n}": case.expected().astype(np.float32) for n, case in enumerate(cases)}
     made = dataclasses.replace(artifact(cases, "cpu-neon"), selftest=Selftest(inputs, wanted, 1e-4))

@@ -227,6 +227,17 @@ def test_refusals_say_why(spec: str, density: float | None, integer: bool, rows:
     assert reason in made
 
 
+@pytest.mark.parametrize(("centroids", "near"), [(16, True), (64, True), (256, False)])
+def test_lookups_pay_where_reading_takes_longer(centroids: int, near: bool) -> None:
+    """Large tables are gathered, which takes longer than reading unpacked weights that are still in the last cache."""
+    found, _ = weight(np.random.default_rng(0).standard_normal((32, 64)).astype(np.float32), f"codebook({centroids})")
+    device = resolve("cpu-avx512").device
+    last = device.facts["l3_bytes"]
+    assert isinstance(kernel_weights(found, False, 1, device), str) != near
+    assert isinstance(kernel_weights(found, False, 1, device, unpacked_bytes=last), str) != near
+    assert not isinstance(kernel_weights(found, False, 1, device, unpacked_bytes=last + 1), str)
+
+
 def test_a_weight_of_zeros_needs_no_kernel() -> None:
     found, _ = weight(np.zeros((20, 16), np.float32), "vbd(4)")
     assert kernels(found, "cpu-avx2") == "all of its rows are zero"

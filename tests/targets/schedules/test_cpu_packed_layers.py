@@ -45,6 +45,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "int3 dynamic": {"quantize": {"weights": "int3", **DYNAMIC}},
     "int4 asymmetric dynamic": {"quantize": {"weights": "int4(group=16,asymmetric)", **DYNAMIC}},
     "codebook": {"cluster": {"centroids": 16, "scaled": True}},
+    "astc": {"quantize": {"weights": "astc(5,5)"}},
     "vbd dynamic": {"quantize": {"weights": "vbd(5)", **DYNAMIC}},
     "2:4 int8 static": {
         "prune": {"density": 0.5, "layout": "two_four"},
@@ -98,21 +99,22 @@ def compiled(model: onnx.ModelProto, target: str, threads: int = 1) -> tuple[Art
 
 
 def packed_kernels(artifact: Artifact) -> int:
-    return sum("compressed" in launch.kernel for launch in artifact.plan.launches)
+    return sum("compressed" in launch.kernel or "astc" in launch.kernel for launch in artifact.plan.launches)
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_equals_onnxruntime(compressed: dict[str, onnx.ModelProto], name: str) -> None:
     """2e-6 relative L2 where activations are float: float32 sums in another order. Where they are bytes, such a
-    difference in front of a quantizer may flip a byte to its neighbour: 5e-3, half a step of 1/255 and a bit."""
+    difference in front of a quantizer may flip a byte to its neighbour: 5e-3, half a step of 1/255 and a bit. ASTC's
+    kernels leave out a rounding of weights, see cpu_astc_blocks.py: 1e-4."""
     levels = levels_here()
     artifact, got = compiled(compressed[name], levels[list(RECIPES).index(name) % len(levels)])
     wanted = reference(ir.from_proto(compressed[name]), {"x": samples(5)[4]})[0]
     error = np.linalg.norm(got - wanted) / np.linalg.norm(wanted)
     quantized = "activations" in RECIPES[name].get("quantize", {})
-    assert error <= (5e-3 if quantized else 2e-6)
-    # Convolutions by a codebook would multiply floats: no faster than by unpacked weights.
-    unpacked = 2 if name == "codebook" else 0
+    assert error <= (5e-3 if quantized else 1e-4 if name == "astc" else 2e-6)
+    # Convolutions by a codebook would multiply floats: no faster than by unpacked weights. Nor are small ones by ASTC.
+    unpacked = 2 if name in ("codebook", "astc") else 0
     assert packed_kernels(artifact) >= 4 - unpacked
     assert len(artifact.plan.unpacked) == unpacked
     assert bool(artifact.plan.prologue) == bool(unpacked)
