@@ -175,6 +175,12 @@ CASES: Mapping[str, tuple[str, int, Mapping[str, Array]]] = {
         13,
         {"x": np.arange(8, dtype=np.float32).reshape(2, 2, 2), "i": np.int64([[[0, 1]], [[1, 0]]])},
     ),
+    "bytes by their own range, of a tensor and of a scalar": (
+        "g (float[2, 3] x, float v) => (uint8[2, 3] y, float s, uint8 z, uint8 w)"
+        " { y, s, z = DynamicQuantizeLinear(x) w, t, u = DynamicQuantizeLinear(v) }",
+        13,
+        {"x": np.float32([[0.25, -0.75, 3], [1, 2, -2.5]]), "v": np.asarray(np.float32(-3))},
+    ),
     "rounding half to even, and saturation": (
         "g (float[6] x) => (int8[6] y, float[6] r) <float s = {0.5}, int8 z = {3}>"
         " { y = QuantizeLinear(x, s, z) r = Round(x) }",

@@ -102,6 +102,13 @@ def test_dynamic_models_compile(quantize: Quantize) -> None:
     ]
 
 
+def test_a_range_of_its_own_is_one_kernel_on_gpus(quantize: Quantize) -> None:
+    launches = compile(quantize(dynamic=True, weight_type=KINDS.QInt8), "mali").plan.launches
+    ranges = [launch.kernel for launch in launches if any("QuantizeLinear" in layer for layer in launch.layers)]
+    assert len(ranges) == 2  # before the convolution, and before the product
+    assert all("dynamic_quantize" in kernel for kernel in ranges)
+
+
 def test_fused_integer_operators_are_refused_by_layer(quantize: Quantize) -> None:
     with pytest.raises(UnsupportedError) as caught:
         frontend.load(quantize(quant_format=quantization.QuantFormat.QOperator))

@@ -114,13 +114,22 @@ def _dequantize(layer: Layer, integers: Expr, scale: Expr, zero_point: Expr) -> 
     return layer.te(compute, integers, scale, zero_point, name="dequantize")
 
 
-def _dynamic_quantize(layer: Layer) -> Expr:
-    """As ONNX's DynamicQuantizeLinear has it; see passes/dynamic_activations.py."""
-    types = [relax.TensorType(layer.shape(), "uint8"), relax.TensorType((), "float32"), relax.TensorType((), "uint8")]
-    callee = layer.builder.add_func(dynamic_quantize(layer.shape()), "dynamic_quantize")
-    made = layer.emit(relax.call_tir(callee, [layer[0]], out_ty=types))
+def _dynamic_quantize_linear(layer: Layer) -> list[Expr]:
+    shape = layer.shape()
+    if 0 in shape:
+        raise Refusal("a tensor without elements has no range")
+    rows = shape or (1,)
+    data = layer[0] if shape else layer.emit(relax.op.reshape(layer[0], rows))
+    types = [relax.TensorType(rows, "uint8"), relax.TensorType((), "float32"), relax.TensorType((), "uint8")]
+    callee = layer.builder.add_func(dynamic_quantize(rows), "dynamic_quantize")
+    made = layer.emit(relax.call_tir(callee, [data], out_ty=types))
     integers, scale, zero = (layer.emit(relax.TupleGetItem(made, place)) for place in range(3))
-    return _dequantize(layer, integers, scale, zero)
+    return [integers if shape else layer.emit(relax.op.reshape(integers, ())), scale, zero]
+
+
+def _dynamic_quantize(layer: Layer) -> Expr:
+    """To bytes and back; see passes/dynamic_activations.py."""
+    return _dequantize(layer, *_dynamic_quantize_linear(layer))
 
 
 _LEAST_STORED = 1024  # bytes; smaller constants are dequantized at compile time
@@ -233,6 +242,7 @@ OWN: Mapping[str, Operator] = {
 OPERATORS: Mapping[str, Operator] = {
     "ConvInteger": Operator(_conv_integer),
     "DequantizeLinear": Operator(_dequantize_linear, "from 8, 16 and 32-bit integers"),
+    "DynamicQuantizeLinear": Operator(_dynamic_quantize_linear),
     "MatMulInteger": Operator(_matmul_integer),
     "QLinearConv": Operator(_q_linear_conv),
     "QLinearMatMul": Operator(_q_linear_matmul),
