@@ -72,7 +72,7 @@ def choose_depths(
     assert recipe.quantize is not None
     budget, quantize = recipe.allocate, recipe.quantize
     facts = Facts.of(model_facts(budget.target))
-    model = modelled(graph, rule, statistics, facts, _measure(budget, facts))
+    model = modelled(graph, rule, statistics, facts, _measure(budget, facts), quantize.results or None)
     samples = feeds.evenly(budget.samples)
     table = sensitivities(graph, samples, candidates)
     depths = budget.activations

@@ -1,6 +1,7 @@
 """Compression as one function: ONNX in, smaller ONNX and a report out. Read it for the order of things.
 
-    masks, pivot, equalise      the function of the network stays (masks are the user's own)
+    masks, pivot, equalise,
+    smooth                      the function of the network stays (masks are the user's own)
     coring, low rank            weights go
     calibrate                   what activations look like
     formats, rounding, encode   every weight gets a format: by the recipe, or by the allocation of a budget
@@ -27,19 +28,22 @@ from tilewright import passes
 from tilewright.choice import choose, layout_of, settings_of
 from tilewright.errors import AccuracyError, DataError, RecipeError, UsageError
 from tilewright.formats.layouts.block_sparse import BlockSparse
+from tilewright.formats.packed import PackedWeight
 from tilewright.gate import measure
 from tilewright.passes import coring, lowrank
 from tilewright.passes import pivot as pivoting
 from tilewright.passes.already_quantized import already_quantized
 from tilewright.passes.calibrate import collect
-from tilewright.passes.correct_bias import CorrectBias
+from tilewright.passes.correct_bias import CorrectBias, ShiftBiases
 from tilewright.passes.dynamic_activations import DynamicActivations
 from tilewright.passes.encode import Encode
 from tilewright.passes.equalize import Equalize
 from tilewright.passes.masks import Masks, load_masks
 from tilewright.passes.quantize_activations import QuantizeActivations, observed
 from tilewright.passes.raise_opset import RaiseOpset
-from tilewright.passes.round_weights import round_weights
+from tilewright.passes.round_sequence import round_in_sequence
+from tilewright.passes.round_weights import Rounding, round_weights
+from tilewright.passes.smooth import Smooth
 from tilewright.passes.weights import Weight, check_finite, weights_in
 from tilewright.recipe import Recipe
 from tilewright.recipe_loader import RecipeLike, load_recipe
@@ -128,6 +132,7 @@ def compress_graph(
     _mask(graph, recipe, notes)
     pivots = _pivot(graph, recipe)
     _equalize(graph, recipe)
+    _smooth(graph, recipe, feeds)
     float_graph = graph.clone()  # the same function; channels are where they are in the result
     _split(graph, recipe, notes)
     _need_layers(recipe, original, graph)
@@ -137,13 +142,14 @@ def compress_graph(
     statistics = None
     depth = _depths(graph, recipe)
     dynamic = recipe.quantize is not None and recipe.quantize.dynamic
+    results = recipe.quantize.results or None if recipe.quantize is not None else None
     if feeds is not None and not dynamic and any(depth(node) for node in graph.graph):
-        statistics = collect(graph, feeds, observed(graph, depth))
+        statistics = collect(graph, feeds, observed(graph, depth, results))
     done("calibrate")
     choice = choose(graph, recipe, feeds, notes, depth, statistics)
     chosen = choice.packed
-    if feeds is not None and recipe.quantize is not None and recipe.quantize.rounding == "adaptive":
-        rounding = round_weights(graph, chosen, feeds)
+    rounding = _round(graph, recipe, chosen, feeds)
+    if rounding is not None:
         chosen = rounding.packed
         for fallback in rounding.fallbacks:
             notes.add(fallback.layer, fallback.reason)
@@ -151,12 +157,13 @@ def compress_graph(
     encode = Encode(lambda weight: chosen.get(weight.value.name or ""))
     passes.run(graph, [encode])
     if feeds is not None and recipe.quantize is not None and recipe.quantize.correct_bias:
-        passes.run(graph, [CorrectBias(split_graph, feeds)])
+        shifts = rounding.shifts if rounding is not None else {}
+        passes.run(graph, [ShiftBiases(shifts) if shifts else CorrectBias(split_graph, feeds)])
     done("encode")
     if statistics is not None and recipe.quantize is not None:
         settings = recipe.quantize
         quantize = QuantizeActivations(
-            depth, statistics, settings.method, settings.percentile, depths=choice.activations
+            depth, statistics, settings.method, settings.percentile, depths=choice.activations, results=results
         )
         passes.run(graph, [quantize])
         notes.activations = {layer.layer: layer.bits for layer in quantize.layers}
@@ -198,7 +205,8 @@ def _need_calibration(recipe: Recipe, calibration: samples.Source | None) -> Non
     if recipe.quantize is not None:
         wants += ["quantize.activations"] * (recipe.quantize.activations > 0 and not dynamic)
         wants += ["quantize.correct_bias"] * recipe.quantize.correct_bias
-        wants += ["quantize.rounding"] * (recipe.quantize.rounding == "adaptive")
+        wants += ["quantize.smooth"] * recipe.quantize.smooth
+        wants += ["quantize.rounding"] * (recipe.quantize.rounding != "nearest")
     wants += ["allocate"] * (recipe.allocate is not None)
     if not dynamic:
         wants += [f"layer[{place}].activations" for place, entry in enumerate(recipe.layer) if entry.activations]
@@ -257,6 +265,22 @@ def _pivot(graph: ir.Model, recipe: Recipe) -> tuple[PivotReport, ...]:
 def _equalize(graph: ir.Model, recipe: Recipe) -> None:
     if recipe.quantize is not None and recipe.quantize.equalize:
         passes.run(graph, [Equalize()])
+
+
+def _smooth(graph: ir.Model, recipe: Recipe, feeds: samples.Calibration | None) -> None:
+    if feeds is not None and recipe.quantize is not None and recipe.quantize.smooth:
+        passes.run(graph, [Smooth(_depths(graph, recipe), feeds)])
+
+
+def _round(
+    graph: ir.Model, recipe: Recipe, chosen: Mapping[str, PackedWeight], feeds: samples.Calibration | None
+) -> Rounding | None:
+    settings = recipe.quantize
+    if feeds is None or settings is None or settings.rounding == "nearest":
+        return None
+    if settings.rounding == "sequential":
+        return round_in_sequence(graph, chosen, feeds, settings.correct_bias)
+    return round_weights(graph, chosen, feeds)
 
 
 def _split(graph: ir.Model, recipe: Recipe, notes: Notes) -> None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import onnx_ir as ir
 
 from tilewright import passes
 from tilewright.errors import RecipeError
 from tilewright.formats.packed import pack
-from tilewright.integer.network import Convolution, Network
+from tilewright.integer.network import Concat, Convolution, Lookup, Map, Network, Operation
 from tilewright.lower.vbd.cost import Facts, LayerCost, costs
 from tilewright.passes.activation_plan import Rule, make_plan
 from tilewright.passes.calibrate import Statistics
@@ -67,27 +68,52 @@ class Modelled:
         return sum(self.by_layer(weights, activations).values())
 
     def _at(self, network: Network, weights: Mapping[str, int] | int, activations: Mapping[str, int]) -> Network:
-        maps = []
+        maps: list[Map] = []
         for source in network.maps:
             bits = activations.get(self.groups.get(source.name, ""))
             if bits is not None and source.affine.bits <= _SHALLOW:
                 source = replace(source, affine=replace(source.affine, bits=bits))
             maps.append(source)
-        operations = tuple(
-            replace(layer, bits=weights if isinstance(weights, int) else weights.get(layer.layer, layer.bits))
-            if isinstance(layer, Convolution)
-            else layer
-            for layer in network.operations
-        )
-        return replace(network, maps=tuple(maps), operations=operations)
+        operations: list[Operation] = []
+        for layer in network.operations:
+            if isinstance(layer, Convolution):
+                layer = replace(
+                    layer, bits=weights if isinstance(weights, int) else weights.get(layer.layer, layer.bits)
+                )
+            elif isinstance(layer, Concat):
+                layer = _joined(layer, maps, operations)
+            operations.append(layer)
+        return replace(network, maps=tuple(maps), operations=tuple(operations))
 
 
-def modelled(graph: ir.Model, rule: Rule, statistics: Statistics, facts: Facts, measure: Measure) -> Modelled:
+def _joined(layer: Concat, maps: list[Map], operations: list[Operation]) -> Concat:
+    """A concatenation whose operands come to the target's depth by tables, as lowering does it."""
+    affine, parts = maps[layer.target].affine, []
+    for index in layer.parts:
+        part = maps[index]
+        if part.affine.bits != affine.bits:
+            table = np.zeros(1 << part.affine.bits, affine.dtype)
+            operations.append(Lookup(f"{part.name}/before {layer.layer}", index, len(maps), table))
+            index = len(maps)
+            maps.append(replace(part, name=f"{part.name}/joined", affine=affine))
+        parts.append(index)
+    return replace(layer, parts=tuple(parts))
+
+
+def modelled(
+    graph: ir.Model,
+    rule: Rule,
+    statistics: Statistics,
+    facts: Facts,
+    measure: Measure,
+    results: int | None = None,
+) -> Modelled:
     """Finds a float graph's integer parts.
 
     Args:
         graph: normalised; left unchanged.
         rule, statistics: of quantized activations; depths above 8 bits are taken as they are, others as 8.
+        results: depth of results that float layers read, see QuantizeActivations.
 
     Raises:
         RecipeError: the accelerator would compute nothing of it.
@@ -105,7 +131,7 @@ def modelled(graph: ir.Model, rule: Rule, statistics: Statistics, facts: Facts, 
         bits = rule(node)
         return None if bits is None else max(bits, 8)
 
-    passes.run(copy, [QuantizeActivations(eight, statistics, "minmax")])
+    passes.run(copy, [QuantizeActivations(eight, statistics, "minmax", results=results)])
     networks = tuple(integer_parts(copy))
     if not networks:
         raise RecipeError("allocate: the target computes nothing of this network in integers, so nothing can be saved")

@@ -12,10 +12,12 @@
     [quantize]
     weights = "int4(group=32)"          # any codec: int2 to int8, vbd(5), f16 ...
     activations = 8                     # 4 to 12 or 16 bits; 0 leaves them float
+    results = 8                         # of layers, where float ones read them: likewise; 0 leaves them 32-bit sums
     dynamic = true                      # their ranges as they come (8 bits), instead of calibrated ones
     method = "mse"                      # of their ranges: minmax, percentile, mse, kl
     equalize = true                     # cross-layer equalisation before
-    rounding = "adaptive"               # of weights, by calibration data; or "nearest"
+    smooth = true                       # large channels of activations into the weights that read them, by samples
+    rounding = "adaptive"               # of weights, by calibration data; "sequential" layer after layer; or "nearest"
     correct_bias = true
 
     [cluster]                           # instead of quantize.weights: weight sharing
@@ -108,11 +110,13 @@ class Quantize(Section, frozen=True):
 
     weights: str | None = None
     activations: int = 0
+    results: int = 0
     dynamic: bool = False
     method: Literal["minmax", "percentile", "mse", "kl"] = "mse"
     percentile: float = 99.99
     equalize: bool = False
-    rounding: Literal["nearest", "adaptive"] = "nearest"
+    smooth: bool = False
+    rounding: Literal["nearest", "adaptive", "sequential"] = "nearest"
     correct_bias: bool = False
 
 

@@ -51,6 +51,9 @@ def problems_of(recipe: Recipe) -> list[str]:
     layouts = [("prune.layout", recipe.prune.layout)] if recipe.prune else []
     densities = [("prune.density", recipe.prune.density)] if recipe.prune else []
     depths = [("quantize.activations", recipe.quantize.activations)] if recipe.quantize else []
+    depths += [("quantize.results", recipe.quantize.results)] if recipe.quantize else []
+    if recipe.quantize and recipe.quantize.results and (recipe.quantize.dynamic or not recipe.quantize.activations):
+        found.append("quantize.results: goes with quantize.activations, and not with dynamic ones")
     if recipe.prune and recipe.prune.density is not None and recipe.prune.threshold is not None:
         found.append("prune: density and threshold exclude each other")
     for place, entry in enumerate(recipe.layer):

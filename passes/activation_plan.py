@@ -6,6 +6,8 @@
    An addition of a constant to a MatMul is that layer's bias: nothing is quantized between the two.
 3. Max pooling and what only moves data is passed through: the same quantizer on both sides.
 4. Relu and Clip in front of a quantizer may become redundant: it saturates. Then the quantizer takes their place.
+5. Where a depth for results is given, those of linear layers that float layers read are quantized, too; and what stands
+   for a group is quantized for all its readers where it is made from integers (activation_results.py).
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
+
+from tilewright.passes.activation_results import leaving, made_of_integers
 
 Rule = Callable[[ir.Node], "int | None"]
 
@@ -48,6 +52,7 @@ class Group:
         users: integer layers that read any of the values.
         stored: the root is made by an integer layer, so that everybody sees it quantized.
         bits: of the deepest user.
+        maker: of a result that no integer layer reads, the linear layer; None for all others.
     """
 
     root: ir.Value
@@ -56,6 +61,7 @@ class Group:
     values: list[ir.Value] = field(default_factory=list)
     users: list[ir.Node] = field(default_factory=list)
     bits: int = 0
+    maker: ir.Node | None = None
 
 
 @dataclass
@@ -67,8 +73,16 @@ class Plan:
     integer: set[ir.Value]
 
 
-def make_plan(graph: ir.Graph, rule: Rule, refused: frozenset[ir.Node] | set[ir.Node] = frozenset()) -> Plan:
-    """Decides for a normalised graph; ``refused`` layers stay float whatever the rule says."""
+def make_plan(
+    graph: ir.Graph,
+    rule: Rule,
+    refused: frozenset[ir.Node] | set[ir.Node] = frozenset(),
+    results: int | None = None,
+) -> Plan:
+    """Decides for a normalised graph; ``refused`` layers stay float whatever the rule says.
+
+    ``results`` is the depth of what float layers read of linear ones, None for float.
+    """
     active = active_values(graph)
     layers: dict[ir.Node, int] = {}
     integer: set[ir.Value] = set()  # made by integer layers
@@ -87,7 +101,16 @@ def make_plan(graph: ir.Graph, rule: Rule, refused: frozenset[ir.Node] | set[ir.
                 integer.add(node.outputs[0])
         elif node.op_type in MOVING | CLAMPS and from_integers:
             integer.add(node.outputs[0])
-    return Plan(layers, _groups(layers, active, integer), integer)
+    groups = _groups(layers, active, integer)
+    if results is not None:
+        made = made_of_integers(graph, active, integer)
+        for group in groups:
+            group.stored = group.root in made
+        quantized = {value for group in groups for value in group.values if group.stored or _read_alone(value, layers)}
+        linear_layers = [node for node in layers if node.op_type in LINEAR]
+        for node, value in leaving(graph, linear_layers, active, quantized):
+            groups.append(Group(value, True, (), [value], bits=results, maker=node))
+    return Plan(layers, groups, integer)
 
 
 def candidates(graph: ir.Graph) -> list[ir.Node]:
@@ -137,6 +160,11 @@ def _is_bias(node: ir.Node, active: set[ir.Value], layers: dict[ir.Node, int]) -
 
 def _single(value: ir.Value) -> bool:
     return len(value.uses()) == 1 and not value.is_graph_output()
+
+
+def _read_alone(value: ir.Value, layers: dict[ir.Node, int]) -> bool:
+    """Whether integer layers are all that reads a value."""
+    return all(use.node in layers for use in value.uses()) and not value.is_graph_output()
 
 
 def _groups(layers: dict[ir.Node, int], active: set[ir.Value], integer: set[ir.Value]) -> list[Group]:

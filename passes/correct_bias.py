@@ -17,6 +17,7 @@ import onnx_ir as ir
 
 from tilewright.errors import DataError
 from tilewright.passes.activation_plan import active_values
+from tilewright.passes.add_constant import add_constant
 from tilewright.passes.execution import Feed, runner
 
 Array = npt.NDArray[Any]
@@ -73,10 +74,25 @@ class CorrectBias(ir.passes.InPlacePass):
         for node in list(model.graph):
             name = node.name or ""
             if name in errors and errors[name].any():
-                _shift(model.graph, node, -errors[name])
+                shift_bias(model.graph, node, -errors[name])
                 shift = float(np.sqrt(np.mean(np.square(errors[name]))))
                 self.layers.append(CorrectedLayer(name, shift, spreads[name]))
         return ir.passes.PassResult(model, bool(self.layers))
+
+
+class ShiftBiases(ir.passes.InPlacePass):
+    """Adds to the output channels of layers what another pass found (round_sequence.py)."""
+
+    def __init__(self, shifts: Mapping[str, Array]) -> None:
+        """``shifts``: [output channels] by layer."""
+        super().__init__()
+        self.shifts = shifts
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        layers = [node for node in model.graph if node.name in self.shifts]
+        for node in layers:
+            shift_bias(model.graph, node, self.shifts[node.name or ""])
+        return ir.passes.PassResult(model, bool(layers))
 
 
 def _differences(model: ir.Model, reference: ir.Model) -> dict[str, Array]:
@@ -130,7 +146,7 @@ def _mean_errors(
         rank = len(node.outputs[0].shape or ())
         channel = 1 if node.op_type in ("Conv", "ConvTranspose") else rank - 1
         axes = [axis for axis in range(rank) if axis != channel]
-        change = _constant(model.graph, f"{name}/difference", differences[name])
+        change = add_constant(model.graph, f"{name}/difference", differences[name])
         ends = []
         for weight, square in ((change, False), (node.inputs[1], True)):
             layer = ir.node(node.op_type, [node.inputs[0], weight], node.attributes, name=f"{name}/{square}")
@@ -160,21 +176,13 @@ def _mean_errors(
 def _mean(graph: ir.Graph, value: ir.Value, axes: list[int], opset: int) -> ir.Node:
     if opset < _AXES_ARE_INPUTS:
         return ir.node("ReduceMean", [value], {"axes": sorted(axes), "keepdims": 0})
-    given = _constant(graph, f"axes_{'_'.join(map(str, sorted(axes)))}/reduce", np.array(sorted(axes), np.int64))
+    name = f"axes_{'_'.join(map(str, sorted(axes)))}/reduce"
+    given = graph.initializers.get(name) or add_constant(graph, name, np.array(sorted(axes), np.int64))
     return ir.node("ReduceMean", [value, given], {"keepdims": 0})
 
 
-def _constant(graph: ir.Graph, name: str, array: Array) -> ir.Value:
-    if name in graph.initializers:
-        return graph.initializers[name]
-    tensor = ir.Tensor(np.ascontiguousarray(array), name=name)
-    value = ir.Value(name=name, const_value=tensor, shape=tensor.shape, type=ir.TensorType(tensor.dtype))
-    graph.register_initializer(value)
-    return value
-
-
-def _shift(graph: ir.Graph, node: ir.Node, change: Array) -> None:
-    """Adds to every output channel of a layer."""
+def shift_bias(graph: ir.Graph, node: ir.Node, change: Array) -> None:
+    """Adds to every output channel of a layer: to its bias, or by a new one. ``change``: [output channels]."""
     place, addition = 2, _addition(node)
     if node.op_type == "MatMul":
         if addition is None:
@@ -198,7 +206,7 @@ def _shift(graph: ir.Graph, node: ir.Node, change: Array) -> None:
         name += "_"
     if len(node.inputs) <= place:
         node.resize_inputs(place + 1)
-    node.replace_input_with(place, _constant(graph, name, array))
+    node.replace_input_with(place, add_constant(graph, name, array))
     if old is not None and not old.uses():
         graph.initializers.pop(old.name or "", None)
     return None
@@ -224,7 +232,7 @@ def _add_after(graph: ir.Graph, node: ir.Node, change: Array) -> None:
     old = node.outputs[0]
     rank = len(old.shape or ())
     shape = (-1, *[1] * (rank - 2)) if node.op_type in ("Conv", "ConvTranspose") else (-1,)
-    bias = _constant(graph, f"{node.name}.corrected_bias", change.astype(np.float32).reshape(shape))
+    bias = add_constant(graph, f"{node.name}.corrected_bias", change.astype(np.float32).reshape(shape))
     add = ir.node("Add", [old, bias], name=f"{node.name}/bias")
     new = add.outputs[0]
     new.shape, new.type = old.shape, old.type

@@ -16,6 +16,7 @@ import onnx_ir as ir
 
 from tilewright.errors import DataError
 from tilewright.passes.execution import Feed, runner
+from tilewright.passes.parts import advance, crossing, part, reads
 from tilewright.passes.weights import Weight
 
 Array = npt.NDArray[Any]
@@ -82,7 +83,7 @@ class Deviation:
         if self._run is None or self._free != list(weights):
             self._free = list(weights)
             given = [value.name or "" for value in self._model.graph.inputs]
-            self._run = runner(_part(self._model, [*given, *self._free], self.names))
+            self._run = runner(part(self._model, [*given, *self._free], self.names))
         run = self._run
         return self.of(run({**feed, **weights}) for feed in self._feeds)
 
@@ -93,13 +94,13 @@ class Deviation:
         long as something after reads it. All other weights are constants, which onnxruntime is fastest with.
         """
         nodes = list(self._model.graph)
-        reads = [_reads(node) for node in nodes]
-        first = {weight: min(at for at, read in enumerate(reads) if weight.value in read) for weight in weights}
+        read_by = [reads(node) for node in nodes]
+        first = {weight: min(at for at, read in enumerate(read_by) if weight.value in read) for weight in weights}
         live: list[Feed] = self._feeds
         for weight in sorted(weights, key=first.__getitem__):
-            live = self._advance(live, _crossing(self._model.graph, nodes, reads, first[weight], self.names))
+            live = advance(self._model, live, crossing(self._model.graph, nodes, read_by, first[weight], self.names))
             name = weight.value.name or ""
-            run = runner(_part(self._model, [*live[0], name], self.names))
+            run = runner(part(self._model, [*live[0], name], self.names))
             yield weight, self._probe(run, name, live)
 
     def value_probes(self, names: Sequence[str]) -> Iterator[tuple[str, ValueProbe]]:
@@ -108,13 +109,13 @@ class Deviation:
         As with ``probes``, only what comes after the value runs, and a probe is valid until the next one.
         """
         nodes = list(self._model.graph)
-        reads = [_reads(node) for node in nodes]
+        read_by = [reads(node) for node in nodes]
         made = {value.name or "": 0 for value in self._model.graph.inputs}
         made |= {value.name or "": at + 1 for at, node in enumerate(nodes) for value in node.outputs}
         live: list[Feed] = self._feeds
         for name in sorted(names, key=made.__getitem__):
-            live = self._advance(live, _crossing(self._model.graph, nodes, reads, made[name], self.names))
-            run = runner(_part(self._model, list(live[0]), self.names))
+            live = advance(self._model, live, crossing(self._model.graph, nodes, read_by, made[name], self.names))
+            run = runner(part(self._model, list(live[0]), self.names))
             yield name, self._value_probe(run, name, live)
 
     def _value_probe(self, run: Run, name: str, live: list[Feed]) -> ValueProbe:
@@ -123,52 +124,12 @@ class Deviation:
     def _probe(self, run: Run, name: str, live: list[Feed]) -> Probe:
         return lambda array: self.of(run({**feed, name: array}) for feed in live)
 
-    def _advance(self, live: list[Feed], wanted: list[str]) -> list[Feed]:
-        """Computes the wanted values from those of an earlier place in the graph."""
-        if all(name in live[0] for name in wanted):
-            return [{name: feed[name] for name in wanted} for feed in live]
-        run = runner(_part(self._model, list(live[0]), wanted))
-        return [run(feed) for feed in live]
-
-
-def _part(model: ir.Model, inputs: Sequence[str], outputs: Sequence[str]) -> ir.Model:
-    """The model between values, as a model of its own."""
-    graph = ir.convenience.extract(model.graph, inputs, outputs)
-    for name in inputs:
-        graph.initializers.pop(name, None)
-    part = ir.Model(graph, ir_version=model.ir_version, functions=list(model.functions.values()))
-    part.opset_imports.update(model.opset_imports)
-    return part
-
 
 def _logits(output: ir.Value) -> ir.Value:
     node = output.producer()
     if node is None or node.domain != "" or node.op_type not in _ACTIVATIONS or node.inputs[0] is None:
         return output
     return node.inputs[0]
-
-
-def _reads(node: ir.Node) -> set[ir.Value]:
-    """The values that a node reads, those in its subgraphs too."""
-    found = {value for value in node.inputs if value is not None}
-    for attribute in node.attributes.values():
-        graphs: Sequence[ir.Graph] = ()
-        if attribute.type == ir.AttributeType.GRAPH:
-            graphs = [attribute.as_graph()]
-        elif attribute.type == ir.AttributeType.GRAPHS:
-            graphs = attribute.as_graphs()
-        for graph in graphs:
-            found.update(graph.outputs, *(_reads(inner) for inner in graph))
-    return found
-
-
-def _crossing(
-    graph: ir.Graph, nodes: Sequence[ir.Node], reads: Sequence[set[ir.Value]], place: int, names: Sequence[str]
-) -> list[str]:
-    """The values that exist before a node's place and are read at it or after, or are wanted in the end."""
-    made = {*graph.inputs, *(value for node in nodes[:place] for value in node.outputs)}
-    read = set().union(*reads[place:])
-    return [value.name or "" for value in made if value in read or value.name in names]
 
 
 def _energy(array: Array) -> float:

@@ -22,7 +22,8 @@ Array = npt.NDArray[Any]
 
 WIDEST = 12288  # columns; beyond, the moments would need more than 600 MB
 _TOGETHER = 1 << 29  # bytes of moments collected in one run over the samples
-_ALIKE = 8
+ALIKE = 8
+"""As how many independent samples the positions of one feed count at most."""
 _LEAST, _MOST = 2048, 16384  # positions, between which four a column are taken
 
 
@@ -31,7 +32,7 @@ def moments(
 ) -> Iterator[tuple[Weight, Array, int]]:
     """The moments of each weight, float32 [groups, columns, columns], and how many independent samples they rest on.
 
-    Groups is 1 but for grouped convolutions. Positions of one feed resemble each other: they count as _ALIKE at most.
+    Groups is 1 but for grouped convolutions. Positions of one feed resemble each other: they count as ALIKE at most.
 
     Args:
         model: normalised, float; left unchanged.
@@ -70,6 +71,11 @@ def columns_of(weight: Weight) -> int:
     return weight.extents["T"] * weight.extents["C"]
 
 
+def positions(weight: Weight, feeds: int) -> int:
+    """How many positions of each of so many feeds are sampled."""
+    return -(-min(max(4 * columns_of(weight), _LEAST), _MOST) // feeds)
+
+
 def _collect(
     model: ir.Model, weights: Sequence[Weight], feeds: Sequence[Feed], seed: int
 ) -> Iterator[tuple[Weight, Array, int]]:
@@ -83,21 +89,20 @@ def _collect(
     for feed in feeds:
         values = run(feed)
         for weight in weights:
-            columns = columns_of(weight)
-            share = -(-min(max(4 * columns, _LEAST), _MOST) // len(feeds))
+            share = positions(weight, len(feeds))
             for node in users[weight.value]:
                 assert node.inputs[0] is not None
-                x = _rows(node, weight, values[node.inputs[0].name or ""], share, rng)
+                x = rows_of(node, weight, values[node.inputs[0].name or ""], share, rng)
                 update = np.matmul(x.transpose(0, 2, 1), x)
                 found[weight.value] = found.get(weight.value, 0) + update
                 counts[weight.value] = counts.get(weight.value, 0) + x.shape[1]
-                independent[weight.value] = independent.get(weight.value, 0) + min(x.shape[1], _ALIKE)
+                independent[weight.value] = independent.get(weight.value, 0) + min(x.shape[1], ALIKE)
     for weight in weights:
         moment = found.pop(weight.value) / np.float32(counts[weight.value])
         yield weight, moment, independent[weight.value]
 
 
-def _rows(node: ir.Node, weight: Weight, x: Array, share: int, rng: np.random.Generator) -> Array:
+def rows_of(node: ir.Node, weight: Weight, x: Array, share: int, rng: np.random.Generator) -> Array:
     """Up to ``share`` samples of x, float32 [groups, samples, columns]."""
     if node.op_type == "Conv":
         return _patches(node, weight.array.shape[2:], x, share, rng)

@@ -1,7 +1,8 @@
 """Quantizes the activations that integer layers read: post-training quantization in the QDQ form.
 
 See activation_plan.py for which, fake_quantize.py for the nodes. Layers for which there is no usable range stay float,
-with the reason. The results of a model are never quantized.
+with the reason. The results of a model are never quantized. What layers give to float ones keeps the whole range that
+calibration saw (minmax): a classifier's greatest logits decide, and clipping would make them equal.
 
 Eight bits are QuantizeLinear and DequantizeLinear only where a layer's weight is dequantized from integers too, or the
 layer is a MatMul; elsewhere they are FakeQuantize. For in between such pairs onnxruntime (WeightBiasQuantization, since
@@ -44,9 +45,9 @@ class QuantizedLayer:
     tensors: tuple[str, ...]
 
 
-def observed(model: ir.Model, rule: Rule) -> list[str]:
+def observed(model: ir.Model, rule: Rule, results: int | None = None) -> list[str]:
     """The tensors whose statistics the pass may need: what to give to ``calibrate.collect``."""
-    plan = make_plan(model.graph, rule)
+    plan = make_plan(model.graph, rule, results=results)
     names = [value.name or "" for group in plan.groups for value in group.values]
     return list(dict.fromkeys(names))
 
@@ -67,6 +68,7 @@ class QuantizeActivations(ir.passes.InPlacePass):
         symmetric: bool = False,
         integers: Literal["uint8", "int8"] = "uint8",
         depths: Mapping[str, int] | None = None,
+        results: int | None = None,
     ) -> None:
         """
         Args:
@@ -78,6 +80,7 @@ class QuantizeActivations(ir.passes.InPlacePass):
             integers: at 8 bits with zero points either type holds any range, and kernels want the same type on all
                 sides. onnxruntime fuses more with uint8 on x86, where it has to convert int8 first.
             depths: of tensors, by the name of the one whose distribution decides; they go before the rule's.
+            results: depth of linear layers' results that float layers read, or None to leave them float.
         """
         super().__init__()
         self.rule = rule
@@ -87,6 +90,7 @@ class QuantizeActivations(ir.passes.InPlacePass):
         self.symmetric = symmetric
         self.integers = integers
         self.depths = depths or {}
+        self.results = results
         self.layers: list[QuantizedLayer] = []
         self.tensors: list[QuantizedTensor] = []
         self.fallbacks: list[Fallback] = []
@@ -96,7 +100,7 @@ class QuantizeActivations(ir.passes.InPlacePass):
             raise ModelError(f"quantized activations need opset {OPSET}, the model has {model.opset_imports.get('')}")
         reasons = {node: "its rule leaves it float" for node in candidates(model.graph) if self._bits(node) is None}
         while True:
-            plan = make_plan(model.graph, self._bits, set(reasons))
+            plan = make_plan(model.graph, self._bits, set(reasons), self.results)
             failed = {
                 node: reason
                 for group in plan.groups
@@ -107,6 +111,7 @@ class QuantizeActivations(ir.passes.InPlacePass):
             if not failed:
                 break
             reasons.update(failed)
+        plan.groups = [group for group in plan.groups if group.maker is None or not self._obstacle(group)]
         tensors = [self._quantizer(group) for group in plan.groups]
         for node, bits in plan.layers.items():
             read = tuple(group.root.name or "" for group in plan.groups if node in group.users)
@@ -114,7 +119,8 @@ class QuantizeActivations(ir.passes.InPlacePass):
             self.layers.append(QuantizedLayer(node.name or "", node.op_type, max(given, default=bits), read))
         self.fallbacks = [Fallback(node.name or "", reasons[node]) for node in model.graph if node in reasons]
         for group, tensor in zip(plan.groups, tensors, strict=True):
-            _apply(model, plan, group, tensor.quantizer, all(_has_integers(model, node) for node in group.users))
+            around = group.users if group.maker is None else [group.maker]
+            _apply(model, plan, group, tensor.quantizer, all(_has_integers(model, node) for node in around))
         self.tensors = tensors
         return ir.passes.PassResult(model, bool(plan.groups))
 
@@ -143,7 +149,8 @@ class QuantizeActivations(ir.passes.InPlacePass):
     def _quantizer(self, group: Group) -> QuantizedTensor:
         name = group.root.name or ""
         bits = self.depths.get(name, group.bits)
-        low, high = self.statistics.range(name, self.method, bits, self.percentile)
+        method = self.method if group.maker is None else "minmax"
+        low, high = self.statistics.range(name, method, bits, self.percentile)
         signed = self.integers == "int8" if bits == 8 else None
         return QuantizedTensor(name, fit(low, high, bits, signed, self.symmetric), low, high)
 

@@ -11,19 +11,19 @@ can only get better. Scales stay as the codec chose them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from tilewright.formats.base import Kept
 from tilewright.formats.codecs.integer import Integer
-from tilewright.formats.packed import PackedWeight, expand, symbol_bits
+from tilewright.formats.packed import PackedWeight
 from tilewright.passes.activation_plan import Fallback
 from tilewright.passes.execution import Feed
-from tilewright.passes.layer_inputs import groups_of, moments, obstacle
+from tilewright.passes.layer_inputs import moments, obstacle
+from tilewright.passes.weight_grid import WeightGrid
 from tilewright.passes.weights import Weight, weights_in
 
 Array = npt.NDArray[Any]
@@ -56,11 +56,13 @@ class Rounding:
     packed: by name of the weight, as given, with other integers where that is better.
     layers: what was done, in graph order.
     fallbacks: weights that keep nearest rounding, and why.
+    shifts: what is to be added to the output channels of layers, by layer, where biases were corrected as well.
     """
 
     packed: Mapping[str, PackedWeight]
     layers: tuple[RoundedLayer, ...]
     fallbacks: tuple[Fallback, ...]
+    shifts: Mapping[str, Array] = field(default_factory=dict)
 
 
 def round_weights(model: ir.Model, packed: Mapping[str, PackedWeight], feeds: Sequence[Feed]) -> Rounding:
@@ -74,6 +76,17 @@ def round_weights(model: ir.Model, packed: Mapping[str, PackedWeight], feeds: Se
     Raises:
         ModelError: onnxruntime cannot run the model.
     """
+    work, fallbacks = workable(model, packed)
+    result, layers = dict(packed), []
+    for weight, moment, samples in moments(model, work, feeds):
+        name = weight.value.name or ""
+        result[name], layer = _round(weight, packed[name], moment, samples)
+        layers.append(layer)
+    return Rounding(result, tuple(layers), fallbacks)
+
+
+def workable(model: ir.Model, packed: Mapping[str, PackedWeight]) -> tuple[list[Weight], tuple[Fallback, ...]]:
+    """The packed weights whose integers can be chosen, in graph order, and reasons for the others."""
     work, fallbacks = [], []
     for weight in weights_in(model.graph):
         given = packed.get(weight.value.name or "")
@@ -86,44 +99,26 @@ def round_weights(model: ir.Model, packed: Mapping[str, PackedWeight], feeds: Se
             fallbacks.append(Fallback(weight.layer, f"nearest rounding: {reason}"))
         else:
             work.append(weight)
-    result, layers = dict(packed), []
-    for weight, moment, samples in moments(model, work, feeds):
-        name = weight.value.name or ""
-        result[name], layer = _round(weight, packed[name], moment, samples)
-        layers.append(layer)
-    return Rounding(result, tuple(layers), tuple(fallbacks))
+    return work, tuple(fallbacks)
 
 
 def _round(weight: Weight, packed: PackedWeight, moment: Array, samples: int) -> tuple[PackedWeight, RoundedLayer]:
-    codec, layout = packed.format.codec, packed.format.layout
-    assert isinstance(codec, Integer)
-    index, encoded = expand(packed)
-
-    def spread(payload: Array) -> Array:
-        """From the payload to [groups, rows, columns] of the matrix."""
-        full = np.ascontiguousarray(np.broadcast_to(payload, encoded.shape), np.float32)
-        return layout.unpack(Kept(full, index, packed.shape)).reshape(groups_of(weight), -1, packed.shape[1])
-
-    q, _ = codec.integers(encoded)
-    scale, low, high = (spread(part) for part in codec.grid(encoded))
-    nearest = spread(q.astype(np.float32))
-    wanted = weight.matrix.reshape(scale.shape)
-    chosen = choose(wanted, nearest, scale, low, high, _shrunk(moment, samples))
+    grid = WeightGrid(weight, packed)
+    wanted, nearest, scale = grid.wanted, grid.nearest, grid.scale
+    chosen = choose(wanted, nearest, scale, grid.low, grid.high, shrunk(moment, samples))
     best = _better(wanted, nearest, chosen, scale, moment)
-    before, after = (_errors(wanted - integers * scale, moment) for integers in (nearest, best))
-    integers = _into_payload(packed, index, best.reshape(packed.shape), q)
-    values = codec.encode_integers(encoded, integers).arrays["values"]
-    total = float(_errors(wanted, moment).sum()) or 1.0
+    before, after = (energies(wanted - integers * scale, moment) for integers in (nearest, best))
+    total = float(energies(wanted, moment).sum()) or 1.0
     layer = RoundedLayer(
         weight.layer,
         float(before.sum()) / total,
         float(after.sum()) / total,
         float((best != nearest).mean()),
     )
-    return _with_values(packed, values), layer
+    return grid.packed(best), layer
 
 
-def _shrunk(moment: Array, samples: int) -> Array:
+def shrunk(moment: Array, samples: int) -> Array:
     """Moments towards the identity, the more the fewer samples there are for each column.
 
     Few samples leave directions in which errors seem free; rounding would pile them up there. With one sample a column
@@ -144,7 +139,7 @@ def choose(wanted: Array, nearest: Array, scale: Array, low: Array, high: Array,
 
 def _better(wanted: Array, first: Array, second: Array, scale: Array, moment: Array) -> Array:
     """The better of two choices of each row; the first where they are equal."""
-    errors = [_errors(wanted - integers * scale, moment) for integers in (first, second)]
+    errors = [energies(wanted - integers * scale, moment) for integers in (first, second)]
     return np.where((errors[1] < errors[0])[:, :, None], second, first)
 
 
@@ -223,29 +218,7 @@ def _inverse_root(moment: Array) -> Array:
             damping *= 10
 
 
-def _errors(difference: Array, moment: Array) -> Array:
+def energies(difference: Array, moment: Array) -> Array:
     """E[(difference x)^2] of every row, float64 [groups, rows]."""
-    errors: Array = np.einsum("grk,grk->gr", np.matmul(difference, moment), difference, dtype=np.float64)
-    return errors
-
-
-def _into_payload(packed: PackedWeight, index: Mapping[str, Array], matrix: Array, q: Array) -> Array:
-    """Integers of the matrix where the payload has them; padding keeps its own."""
-    layout, shape = packed.format.layout, packed.payload_shape
-    # where each element of the matrix stands in the payload: rows and columns apart, exact in float32
-    places = [
-        layout.unpack(Kept(np.ascontiguousarray(np.broadcast_to(numbers, shape), np.float32) + 1, index, packed.shape))
-        for numbers in (np.arange(shape[0])[:, None], np.arange(shape[1]))
-    ]
-    kept = places[0] > 0
-    result = q.astype(np.int32)
-    row, column = (place[kept].astype(np.intp) - 1 for place in places)
-    result[row, column] = matrix[kept].astype(np.int32)
-    return result
-
-
-def _with_values(packed: PackedWeight, values: Array) -> PackedWeight:
-    form = packed.format
-    data = form.storage.compress(values, symbol_bits(form.codec, "values", values.dtype))
-    arrays = tuple(replace(stored, data=data) if stored.role == "values" else stored for stored in packed.arrays)
-    return replace(packed, arrays=arrays)
+    found: Array = np.einsum("grk,grk->gr", np.matmul(difference, moment), difference, dtype=np.float64)
+    return found

@@ -45,6 +45,8 @@ class Model:
         labels: the decision read from the outputs (class, character, mask); None where there is none.
         accuracy: the quickest first; empty where no labelled data could be had.
         calibration: inputs to fit value ranges on; None where none were needed yet. They share no datum with the rest.
+        broad: more and more various inputs to calibrate on than ``calibration``, for rounding in sequence, which would
+            fit itself to a few photographs; None where those are various already.
         probes: inputs on which a compressed network's outputs and decisions are compared with the float network's.
     """
 
@@ -56,6 +58,7 @@ class Model:
     accuracy: tuple[Accuracy, ...] = ()
     calibration: Callable[[], Iterable[dict[str, Array]]] | None = None
     probes: Callable[[], Iterable[dict[str, Array]]] | None = None
+    broad: Callable[[], Iterable[dict[str, Array]]] | None = None
 
 
 def single(outputs: Mapping[str, Array]) -> Array:

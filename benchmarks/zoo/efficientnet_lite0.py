@@ -151,4 +151,5 @@ MODEL = Model(
     ),
     calibration=lambda: _feeds(photographs.calibration_crops(SIZE)),
     probes=lambda: _feeds(photographs.evaluation_crops(SIZE)),
+    broad=lambda: _feeds(photographs.broad_crops(SIZE)),
 )

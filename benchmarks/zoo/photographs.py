@@ -31,6 +31,21 @@ EVALUATION = tuple(
     (*IMAGES, name) for name in ("astronaut.png", "camera.png", "chelsea.png", "coins.png", "rocket.jpg")
 )
 
+GRADIO = ("gradio", "6.31.0", "gradio")
+MORE = (
+    *((*GRADIO, f"media_assets/images/{name}") for name in ("cheetah.jpg", "cheetah1.jpg", "tower.jpg", "groot.jpeg")),
+    (*GRADIO, "test_data/cheetah2.jpg"),
+    *(("mahotas", "1.4.19", "mahotas/demos/data", name) for name in ("DepartmentStore.jpg", "luispedro.jpg")),
+    *(("ultralytics", "8.4.190", "ultralytics/assets", name) for name in ("bus.jpg", "zidane.jpg")),
+    ("imgaug", "0.4.0", "imgaug", "quokka.jpg"),
+    ("insightface", "2.1", "insightface/data/images", "t1.jpg"),
+    *(
+        ("pyiqa", "0.1.16", "tests/test_efficiency_img_dir", f"{name}.jpg")
+        for name in ("SPAQ_10241", "frame_4wrwr48cdk6rbcjl", "frame_7gzdcz9sif0ekg31", "frame_9ogwhvvy7gfj6jzh")
+    ),
+)
+"""More photographs to calibrate on; with those above 23, a number that no even choice of crops keeps step with."""
+
 Pixels = npt.NDArray[np.float32]  # [side, side, 3], 0 to 255
 
 
@@ -82,6 +97,11 @@ def evaluation_crops(side: int) -> Iterator[Pixels]:
 def calibration_crops(side: int) -> Iterator[Pixels]:
     """128 crops of eight photographs, none of which is in ``evaluation_crops``."""
     yield from crops(CALIBRATION, 16, side, seed=2)
+
+
+def broad_crops(side: int) -> Iterator[Pixels]:
+    """230 crops of 23 photographs, none of which is in ``evaluation_crops``: for what would fit itself to eight."""
+    yield from crops((*CALIBRATION, *MORE), 10, side, seed=4)
 
 
 def _size(rng: np.random.Generator, width: int, height: int) -> tuple[int, int]:

@@ -11,11 +11,8 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from tilewright.frontend.quantized.values import Unfit, constant
+from tilewright.passes.activation_results import ELEMENTWISE
 
-ELEMENTWISE = (
-    *("Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "LeakyRelu", "Elu", "Gelu", "Softplus", "Mish", "Exp", "Relu"),
-    *("Clip", "Neg", "Abs", "Sqrt", "Reciprocal", "Erf", "Log", "Add", "Sub", "Mul", "Div", "Pow", "Min", "Max"),
-)
 _MOST_NODES = 32
 
 

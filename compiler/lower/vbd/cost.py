@@ -8,8 +8,8 @@ Nothing here was measured. The model's parameters are data (targets/models/nna-v
 - Weights come from DRAM once, packed at their depth; so do biases and scales.
 - A feature map whose bytes, packed at its depth, fit on the chip from the layer that makes it to the last that reads
   it goes nowhere else; maps that save the most traffic for the room and time that they take come first. All other
-  maps, inputs and outputs among them, are written to DRAM once and read once by each layer. Maps that only view
-  others are those.
+  maps, inputs and outputs among them, are written to DRAM once and read once by each layer: inputs and outputs as
+  hosts hold them (1, 2 or 4 bytes an integer), others packed. Maps that only view others are those.
 - What a layer reads and writes passes through on-chip memory once; a layer takes as long as the slowest of its
   arithmetic, on-chip memory and DRAM, which overlap within a layer and not between layers.
 """
@@ -88,7 +88,7 @@ class Total:
 
 def costs(network: Network, facts: Facts) -> tuple[LayerCost, ...]:
     """The cost of every layer, in order; views take nothing and are left out."""
-    outside = off_chip(network, facts.on_chip_bytes)
+    outside = _outside(network, facts.on_chip_bytes)
     return tuple(
         _cost(network, operation, outside, facts) for operation in network.operations if not isinstance(operation, View)
     )
@@ -129,7 +129,17 @@ def off_chip(network: Network, capacity: int) -> frozenset[int]:
     return frozenset(index for index, root in roots.items() if root not in inside)
 
 
-def _cost(network: Network, operation: Operation, outside: frozenset[int], facts: Facts) -> LayerCost:
+def _outside(network: Network, capacity: int) -> dict[int, int]:
+    """Bytes of the maps that lie in DRAM."""
+    roots = shared(network)
+    ends = {roots[index] for index in (*network.inputs, *network.outputs)}
+    return {
+        index: network.maps[index].nbytes if roots[index] in ends else network.maps[index].packed_bytes
+        for index in off_chip(network, capacity)
+    }
+
+
+def _cost(network: Network, operation: Operation, outside: Mapping[int, int], facts: Facts) -> LayerCost:
     target = network.maps[operation.target]
     sources = [network.maps[index] for index in dict.fromkeys(operation.sources)]
     constants = macs = 0
@@ -154,7 +164,7 @@ def _cost(network: Network, operation: Operation, outside: frozenset[int], facts
             constants = packed_bytes(operation.table.size, target.affine.bits)
     moved = constants + target.packed_bytes + sum(source.packed_bytes for source in sources)
     indices = (*dict.fromkeys(operation.sources), operation.target)
-    dram = constants + sum(network.maps[index].packed_bytes for index in indices if index in outside)
+    dram = constants + sum(outside.get(index, 0) for index in indices)
     sram = moved + dram  # what comes from DRAM is written to the chip first, what goes there read from it
     cycles = max(compute, math.ceil(dram / facts.dram_bytes_per_clock), math.ceil(sram / facts.sram_bytes_per_clock))
     energy += sram * facts.sram_pj_per_byte + dram * facts.dram_pj_per_byte
