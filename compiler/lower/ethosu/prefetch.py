@@ -2,7 +2,8 @@
 
 A layer that is computed block by block reads its weights once for each row of blocks; from flash or DRAM that costs
 more than anything else. A copy is one transfer, which runs beside the kernels before it. The choice is that of the
-fewest cycles by the timeline (timeline.py), found layer by layer, within the memory that feature maps take anyway.
+fewest cycles by the timeline (timeline.py), found layer by layer, within the memory that there is for it. Traffic
+counts a little: where a layer computes longer than it reads, a copy saves nothing else.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from tilewright.lower.ethosu.timeline import Step, kernel_ends
 
 LEADS = (1, 2, 3)
 _ROUNDS = 3
+_BYTES = 64  # that are worth a cycle
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,14 @@ class Options:
         copied: with weights in fast memory.
         transfer: of the copy; None where there are no weights.
         table: of a transfer that comes before the kernel in any case.
+        saved: bytes of flash or DRAM that are read less with a copy.
     """
 
     direct: float
     copied: float = 0.0
     transfer: float | None = None
     table: float | None = None
+    saved: float = 0.0
 
 
 def choose_leads(
@@ -42,7 +46,7 @@ def choose_leads(
         fits: whether the memory suffices for such copies.
     """
     leads = [0] * len(options)
-    least = _cycles(options, leads, most_transfers)
+    least = _price(options, leads, most_transfers)
     for _ in range(_ROUNDS):
         before = least
         for place, option in enumerate(options):
@@ -52,9 +56,9 @@ def choose_leads(
                 if lead == leads[place] or lead > place + 1:
                     continue
                 tried = [*leads[:place], lead, *leads[place + 1 :]]
-                cycles = _cycles(options, tried, most_transfers)
-                if cycles < least and (lead == 0 or fits(tried)):
-                    leads, least = tried, cycles
+                price = _price(options, tried, most_transfers)
+                if price < least and (lead == 0 or fits(tried)):
+                    leads, least = tried, price
         if least == before:
             break
     return tuple(leads)
@@ -69,9 +73,11 @@ def issued(leads: Sequence[int]) -> list[list[int]]:
     return found
 
 
-def _cycles(options: Sequence[Options], leads: Sequence[int], most_transfers: int) -> float:
+def _price(options: Sequence[Options], leads: Sequence[int], most_transfers: int) -> float:
+    """Cycles, less what traffic that is saved is worth."""
     ends = kernel_ends(_steps(options, leads), most_transfers)
-    return ends[-1] if ends else 0.0
+    saved = sum(option.saved for option, lead in zip(options, leads, strict=True) if lead)
+    return (ends[-1] if ends else 0.0) - saved / _BYTES
 
 
 def _steps(options: Sequence[Options], leads: Sequence[int]) -> list[Step]:

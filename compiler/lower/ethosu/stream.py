@@ -29,6 +29,7 @@ except ImportError:  # Vela is an optional extra
 
 _SHRAM = 1 << 8 | 3  # the region that means the accelerator's own memory
 _TABLES = 2048  # bytes: tables lie at the end of it
+_CODE = 1.1  # coded weights are about so much longer than their entropy, at most
 _RECORD = 10  # bytes of a channel's bias and scale
 _SPARE = 128 * 1024  # bytes of scratch memory that copies of weights may need, however little the maps do
 
@@ -117,6 +118,7 @@ class _Emitter:
         placement, operations = plain, self.emit(plain, blocks)
         coded = [self.code(op, operation) for op, operation in zip(operations, self.operations, strict=True)]
         if any(leads):
+            leads = self.shortened(leads, [code.span[1] for code in coded])
             placement = self.place(self.buffers(leads, [code.span[1] for code in coded]))
             operations = self.emit(placement, blocks)
         stream = self.stream(operations, coded, leads, placement)
@@ -143,8 +145,9 @@ class _Emitter:
                 table = self.model.transfer(Transfer(WEIGHTS, SHRAM, len(table_image(operation.table))))[0]
             return Options(block.cost.busy, table=table), (block.block, block.block)
         copied = choose_block(replace(job, weight_region=self.copies), self.model)
-        transfer, _ = self.model.transfer(Transfer(WEIGHTS, self.copies, job.weight_bytes + job.scale_bytes))
-        return Options(block.cost.busy, copied.cost.busy, transfer), (block.block, copied.block)
+        transfer, moved = self.model.transfer(Transfer(WEIGHTS, self.copies, job.weight_bytes + job.scale_bytes))
+        saved = block.cost.external - copied.cost.external - moved.external
+        return Options(block.cost.busy, copied.cost.busy, transfer, saved=saved), (block.block, copied.block)
 
     def job(self, operation: Operation, placement: Placement) -> Kernel:
         """An operation as the accelerator is told, with a block that fits; weights have their entropy's size."""
@@ -160,7 +163,7 @@ class _Emitter:
     def room(self, plain: Placement) -> Any:
         """Whether copies fit into the memory that the maps take anyway, or into a little; or into fast memory."""
         sizes = [
-            round(entropy_bits(operation.weights) / 8) + _RECORD * len(operation.weights) + _RECORD
+            round(_CODE * entropy_bits(operation.weights) / 8) + _RECORD * len(operation.weights) + _RECORD
             if isinstance(operation, Convolution)
             else 0
             for operation in self.operations
@@ -181,6 +184,13 @@ class _Emitter:
             for at, (lead, size) in enumerate(zip(leads, sizes, strict=True))
             if lead
         ]
+
+    def shortened(self, leads: Sequence[int], sizes: Sequence[int]) -> Sequence[int]:
+        """Fewer copies, where coded weights turn out to be longer than fast memory has room for."""
+        while self.fast is not None and self.place(self.buffers(leads, sizes)).fast_bytes > CAPACITY:
+            longest = max(range(len(leads)), key=lambda at: sizes[at] * bool(leads[at]))
+            leads = [lead if at != longest else 0 for at, lead in enumerate(leads)]
+        return leads
 
     def emit(self, placement: Placement, blocks: Sequence[Any]) -> list[Any]:
         builder = Operations(self.network, placement)

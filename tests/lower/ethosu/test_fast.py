@@ -50,4 +50,7 @@ def test_maps_in_both_memories(accelerator: str) -> None:
     data = np.random.default_rng(2).integers(0, 256, (40, 40, 16)).astype(np.uint8)
     for want, got in zip(run(network, [data]), execute(stream, network, [data]), strict=True):
         np.testing.assert_array_equal(got, want)
+    # The map between both convolutions, which does not fit, the input, the output and the weights.
+    least = 2 * scratch + 40 * 40 * 16 + 20 * 20 * 9
+    assert least < sum(layer.estimate.external for layer in stream.layers) < 1.5 * least + len(stream.weights)
     assert [layer.estimate.sram > 0 for layer in stream.layers][2:] == [True] * 3

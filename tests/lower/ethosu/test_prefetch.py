@@ -25,6 +25,13 @@ def test_a_copy_that_costs_more_than_it_saves() -> None:
     assert choose_leads([Options(10), Options(80, 20, 200)], 1, always) == (0, 0)
 
 
+def test_a_copy_that_saves_traffic_alone() -> None:
+    """It is worth some cycles."""
+    assert choose_leads([Options(100), Options(80, 80, 60, saved=640)], 1, always) == (0, 1)
+    assert choose_leads([Options(100), Options(80, 85, 60, saved=640)], 1, always) == (0, 1)
+    assert choose_leads([Options(100), Options(80, 95, 60, saved=640)], 1, always) == (0, 0)
+
+
 def test_a_long_copy_begins_early() -> None:
     """Issued while the second kernel waits in the queue behind the first, it runs beside both."""
     assert choose_leads([Options(100), Options(100), Options(500, 20, 180)], 1, always) == (0, 0, 1)
