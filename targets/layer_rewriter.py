@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from tvm import relax
 
 from tilewright.targets.tir import var_name
@@ -37,3 +39,13 @@ class LayerRewriter(relax.PyExprMutator):  # type: ignore[misc]
     def emit_kernel(self, function: Any, name: str, operands: Sequence[Any], shape: Sequence[int], dtype: str) -> Any:
         """The same, emitted."""
         return self.emit(self.kernel(function, name, operands, shape, dtype))
+
+
+def shape_of(expr: Any) -> tuple[int, ...]:
+    """The static shape of a Relax expression."""
+    return tuple(int(size) for size in expr.ty.shape)
+
+
+def constant(array: npt.NDArray[Any]) -> Any:
+    """A Relax constant."""
+    return relax.const(np.asarray(array, order="C"), str(array.dtype))

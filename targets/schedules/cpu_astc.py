@@ -19,8 +19,10 @@ from tvm import te, tirx
 from tilewright.targets.base import Device
 from tilewright.targets.schedules.cpu_astc_blocks import AstcBlocks
 from tilewright.targets.schedules.cpu_astc_decoder import AstcDecoder
-from tilewright.targets.schedules.cpu_fused import Fused, mark, take_apart
-from tilewright.targets.schedules.cpu_ir import (
+from tilewright.targets.schedules.cpu_spatial import panel_nest, store_tile
+from tilewright.targets.schedules.cpu_tile import Core
+from tilewright.targets.schedules.fused import Fused, mark, take_apart
+from tilewright.targets.schedules.ir import (
     RegisterTile,
     Statements,
     broadcast,
@@ -31,8 +33,7 @@ from tilewright.targets.schedules.cpu_ir import (
     sequence,
     unflatten,
 )
-from tilewright.targets.schedules.cpu_spatial import Window, panel_nest, store_tile
-from tilewright.targets.schedules.cpu_tile import Core
+from tilewright.targets.schedules.window import Window
 
 _STRIP = 128  # rows or pixels that share a stage: decoding one weight takes about as long as three of them
 _BESIDE = 4  # registers for a table, words and activations

@@ -35,8 +35,8 @@ from tilewright.formats.codecs.astc.codec import Astc
 from tilewright.formats.codecs.astc.encode import Scheme, scheme_of
 from tilewright.formats.codecs.astc.endpoints import LUMINANCE
 from tilewright.targets.base import Device
-from tilewright.targets.schedules.cpu_ir import i64
 from tilewright.targets.schedules.cpu_lookup import Lookup
+from tilewright.targets.schedules.ir import i64
 
 Array = npt.NDArray[Any]
 

@@ -11,7 +11,7 @@ from tilewright.formats.codecs.astc import infill
 from tilewright.targets.base import Device
 from tilewright.targets.schedules.cpu_astc_blocks import END, HEADER, WORD, ZERO_ENDPOINT, AstcBlocks
 from tilewright.targets.schedules.cpu_dot import splat
-from tilewright.targets.schedules.cpu_ir import Statements, ramp
+from tilewright.targets.schedules.ir import Statements, ramp
 
 
 class AstcDecoder:

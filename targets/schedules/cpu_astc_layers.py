@@ -12,15 +12,14 @@ from tilewright.formats.codecs.astc.modes import BLOCK_BYTES
 from tilewright.formats.layouts.dense import Dense
 from tilewright.plan import PackedParameter
 from tilewright.targets.base import Device
-from tilewright.targets.layer_rewriter import LayerRewriter
+from tilewright.targets.layer_rewriter import LayerRewriter, constant, shape_of
 from tilewright.targets.packed_weights import CompressedWeight, PackedWeights
 from tilewright.targets.schedules.cpu_astc import AstcLayer, astc
 from tilewright.targets.schedules.cpu_astc_blocks import UNIT, AstcBlocks
 from tilewright.targets.schedules.cpu_kernel_weights import BREAK_EVEN_ONE_ROW
-from tilewright.targets.schedules.cpu_layout import constant, shape_of
-from tilewright.targets.schedules.cpu_spatial import Window
 from tilewright.targets.schedules.cpu_staging import image_with_padding, padded_image
 from tilewright.targets.schedules.cpu_tile import Core
+from tilewright.targets.schedules.window import Window
 
 _FIELD_BITS = 8  # of symbols to entropy coders: fields of a word are of a block's columns and no symbol of their own
 _FILLED = 0.85  # of the lanes have block rows at least

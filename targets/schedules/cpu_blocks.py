@@ -28,7 +28,7 @@ import numpy.typing as npt
 from tvm import tirx
 
 from tilewright.targets.schedules.cpu_dot import splat
-from tilewright.targets.schedules.cpu_ir import i64, ramp, vector_type
+from tilewright.targets.schedules.ir import i64, ramp, vector_type
 
 Array = npt.NDArray[Any]
 

@@ -23,8 +23,10 @@ from tilewright.targets.base import Device
 from tilewright.targets.schedules.cpu_blocks import Blocks
 from tilewright.targets.schedules.cpu_decoder import ROLES, Decoder, PackedBuffers, PackedOperands
 from tilewright.targets.schedules.cpu_dot import Dot, fold, splat, spread
-from tilewright.targets.schedules.cpu_fused import Fused, mark, take_apart
-from tilewright.targets.schedules.cpu_ir import (
+from tilewright.targets.schedules.cpu_spatial import panel_nest, store_tile
+from tilewright.targets.schedules.cpu_tile import Core
+from tilewright.targets.schedules.fused import Fused, mark, take_apart
+from tilewright.targets.schedules.ir import (
     RegisterTile,
     broadcast,
     i64,
@@ -35,8 +37,7 @@ from tilewright.targets.schedules.cpu_ir import (
     unflatten,
     vector_type,
 )
-from tilewright.targets.schedules.cpu_spatial import Window, panel_nest, store_tile
-from tilewright.targets.schedules.cpu_tile import Core
+from tilewright.targets.schedules.window import Window
 
 _ACCUMULATORS = 8  # chains of multiply-adds that keep two units of four cycles latency busy
 _SPAN = 8  # blocks that a loop iteration covers at most, where planes do not ask for more

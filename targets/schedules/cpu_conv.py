@@ -17,10 +17,11 @@ import numpy.typing as npt
 from tvm import te, tirx
 
 from tilewright.targets.base import Device
-from tilewright.targets.schedules.cpu_fused import Fused, mark, take_apart
-from tilewright.targets.schedules.cpu_ir import RegisterTile, i64, i64s, loop, padded, ramp, sequence
-from tilewright.targets.schedules.cpu_spatial import Window, panel_nest, parallel_if, store_tile
+from tilewright.targets.schedules.cpu_spatial import panel_nest, parallel_if, store_tile
 from tilewright.targets.schedules.cpu_tile import Core, best_tile
+from tilewright.targets.schedules.fused import Fused, mark, take_apart
+from tilewright.targets.schedules.ir import RegisterTile, i64, i64s, loop, padded, ramp, sequence
+from tilewright.targets.schedules.window import Window
 
 
 @dataclass(frozen=True)

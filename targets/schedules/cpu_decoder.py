@@ -13,8 +13,8 @@ from tvm import te, tirx
 from tilewright.targets.base import Device
 from tilewright.targets.schedules.cpu_blocks import Blocks
 from tilewright.targets.schedules.cpu_dot import splat, stretch
-from tilewright.targets.schedules.cpu_ir import Statements, i64, i64s, ramp, vector_type
 from tilewright.targets.schedules.cpu_lookup import Lookup, can_permute, permuted
+from tilewright.targets.schedules.ir import Statements, i64, i64s, ramp, vector_type
 
 ROLES = ("index", "places", "centroids", "values", "zeros", "scales")  # in the order of a kernel's parameters
 

@@ -19,11 +19,11 @@ import tvm_ffi
 from tvm import s_tir, tirx
 
 from tilewright.targets.base import Device
+from tilewright.targets.schedules.fused import inline_elementwise, leaf_blocks
 from tilewright.targets.tir import dtype_bytes
 
 PARALLEL_WORK = 1 << 16  # inner iterations below which starting the pool costs more than it gains
-_SPATIAL, _REDUCE = 0, 2  # tirx.IterVar kinds
-_CHEAP_CALLS = {"tirx.if_then_else", "tirx.likely", "tirx.reinterpret", "tirx.large_uint_imm"}
+_SPATIAL, _REDUCE = tirx.IterVar.DataPar, tirx.IterVar.CommReduce
 
 
 def fallback(func: Any, device: Device) -> Any:
@@ -56,11 +56,6 @@ def _parallel_only(func: Any, device: Device) -> Any:
 # ---------------------------------------------------------------- looking at blocks
 
 
-def leaf_blocks(sch: Any) -> list[Any]:
-    """The blocks of a schedule that hold no other block, in order."""
-    return [block for block in sch.get_child_blocks(sch.get_sblock("root")) if not sch.get_child_blocks(block)]
-
-
 def _loop_extents(sch: Any, loops: list[Any]) -> list[int]:
     return [int(sch.get(loop).extent) for loop in loops]
 
@@ -81,45 +76,6 @@ def _split_loops(sch: Any, block: Any) -> tuple[list[Any], list[Any]]:
     if any(int(axis.iter_type) != _REDUCE for axis in axes[count:]):
         return [], loops
     return loops[:count], loops[count:]
-
-
-def is_spatial(sch: Any, block: Any) -> bool:
-    """Whether a block only has independent iterations and one plain store."""
-    stmt = sch.get(block)
-    return (
-        all(int(axis.iter_type) == _SPATIAL for axis in stmt.iter_vars)
-        and stmt.init is None
-        and isinstance(stmt.body, tirx.BufferStore)
-    )
-
-
-def is_expensive(expr: Any) -> bool:
-    """Whether an expression calls a function (exp, erf, ...), so that computing it twice is a loss."""
-    found = False
-
-    def visit(node: Any) -> None:
-        nonlocal found
-        if isinstance(node, tvm.ir.Call) and getattr(node.op, "name", "") not in _CHEAP_CALLS:
-            found = True
-
-    tvm_ffi.structural_walk(expr, visit, order="pre")
-    return found
-
-
-def inline_elementwise(sch: Any) -> None:
-    """F1: inlines spatial blocks into spatial readers."""
-    for block in leaf_blocks(sch)[:-1]:
-        if not is_spatial(sch, block):
-            continue
-        consumers = sch.get_consumers(block)
-        if not consumers or not all(is_spatial(sch, consumer) for consumer in consumers):
-            continue
-        if len(consumers) > 1 and is_expensive(sch.get(block).body.value):
-            continue
-        try:
-            sch.compute_inline(block)
-        except s_tir.ScheduleError:
-            continue
 
 
 # ---------------------------------------------------------------- one block

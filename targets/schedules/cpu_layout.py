@@ -7,15 +7,15 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import tvm
 import tvm_ffi
 from tvm import relax, s_tir, te, tirx
 from tvm.ir import GenericConst
 
-from tilewright.targets.schedules.cpu_fallback import is_spatial, leaf_blocks
-from tilewright.targets.schedules.cpu_ir import i64, substitute
+from tilewright.targets.layer_rewriter import constant, shape_of
+from tilewright.targets.schedules.fused import is_spatial, leaf_blocks
+from tilewright.targets.schedules.ir import i64, substitute
 from tilewright.targets.static import TEMPLATE
 from tilewright.targets.tir import var_name
 
@@ -43,16 +43,6 @@ def rewrite_main(mod: Any, rewriter: Any) -> Any:
     (main,) = (var for var in mod.functions if var.name_hint == "main")
     rewriter.builder_.update_func(main, rewriter.visit_expr(mod[main]))
     return relax.transform.DeadCodeElimination()(rewriter.builder_.get())
-
-
-def shape_of(expr: Any) -> tuple[int, ...]:
-    """The static shape of a Relax expression."""
-    return tuple(int(size) for size in expr.ty.shape)
-
-
-def constant(array: npt.NDArray[Any]) -> Any:
-    """A Relax constant."""
-    return relax.const(np.asarray(array, order="C"), str(array.dtype))
 
 
 def _axes(call: Any) -> tuple[int, ...]:

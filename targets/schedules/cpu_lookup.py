@@ -15,7 +15,7 @@ from tvm import tirx
 
 from tilewright.targets.base import Device
 from tilewright.targets.schedules.cpu_dot import intrinsic, splat
-from tilewright.targets.schedules.cpu_ir import i64, ramp
+from tilewright.targets.schedules.ir import i64, ramp
 
 _PERMUTE = {8: "llvm.x86.avx2.permps", 16: "llvm.x86.avx512.permvar.sf.512"}
 _PERMUTE_TWO = "llvm.x86.avx512.vpermi2var.ps.512"

@@ -16,10 +16,10 @@ import numpy.typing as npt
 from tvm import te, tirx
 
 from tilewright.targets.base import Device
-from tilewright.targets.schedules.cpu_fused import Fused, mark, take_apart
-from tilewright.targets.schedules.cpu_ir import SERIAL, RegisterTile, i64, i64s, loop, padded, ramp, sequence, unflatten
 from tilewright.targets.schedules.cpu_spatial import panel_nest, parallel_if, store_tile
 from tilewright.targets.schedules.cpu_tile import Core, best_tile
+from tilewright.targets.schedules.fused import Fused, mark, take_apart
+from tilewright.targets.schedules.ir import SERIAL, RegisterTile, i64, i64s, loop, padded, ramp, sequence, unflatten
 
 _DTYPE = "float32"
 

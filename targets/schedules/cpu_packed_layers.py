@@ -17,34 +17,35 @@ from tvm import relax, tirx
 
 from tilewright.plan import PackedParameter
 from tilewright.targets.base import Device
-from tilewright.targets.layer_rewriter import LayerRewriter
+from tilewright.targets.layer_rewriter import LayerRewriter, constant, shape_of
 from tilewright.targets.packed_weights import CompressedWeight, PackedWeights
 from tilewright.targets.schedules import cpu_astc_layers
 from tilewright.targets.schedules.cpu_compressed import Compressed, compressed, offsets
 from tilewright.targets.schedules.cpu_decoder import ROLES
 from tilewright.targets.schedules.cpu_dot import Dot
 from tilewright.targets.schedules.cpu_kernel_weights import KernelWeights, kernel_weights
-from tilewright.targets.schedules.cpu_layout import constant, shape_of
 from tilewright.targets.schedules.cpu_planar import Planar, gather_rows, planar, staged_rows, suits
 from tilewright.targets.schedules.cpu_planar import offsets as plane_offsets
-from tilewright.targets.schedules.cpu_spatial import Window
 from tilewright.targets.schedules.cpu_staging import (
-    DEQUANTIZE,
-    Quantized,
-    emit_te,
     few_channels,
     float_image,
-    folded,
     image_with_padding,
-    known,
     padded_image,
-    position_major,
-    quantized_source,
     staged,
     widened,
 )
 from tilewright.targets.schedules.cpu_tile import Core
 from tilewright.targets.schedules.cpu_window import depthwise, max_pool
+from tilewright.targets.schedules.staging import (
+    DEQUANTIZE,
+    Quantized,
+    emit_te,
+    folded,
+    known,
+    position_major,
+    quantized_source,
+)
+from tilewright.targets.schedules.window import Window
 
 _SOURCES = {"places": "index", "centroids": "codebook", "zeros": "zero_points"}  # what a format calls a kernel's arrays
 

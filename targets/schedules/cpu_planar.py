@@ -24,11 +24,12 @@ from tvm import te, tirx
 from tilewright.targets.base import Device
 from tilewright.targets.schedules.cpu_blocks import Blocks
 from tilewright.targets.schedules.cpu_dot import Dot, splat
-from tilewright.targets.schedules.cpu_fused import Fused, mark, take_apart
-from tilewright.targets.schedules.cpu_ir import RegisterTile, broadcast, i64, i64s, loop, ramp, sequence, unflatten
-from tilewright.targets.schedules.cpu_spatial import Window, panel_nest, store_tile
+from tilewright.targets.schedules.cpu_spatial import panel_nest, store_tile
 from tilewright.targets.schedules.cpu_tile import Core
 from tilewright.targets.schedules.cpu_transpose import exchange, neighbours
+from tilewright.targets.schedules.fused import Fused, mark, take_apart
+from tilewright.targets.schedules.ir import RegisterTile, broadcast, i64, i64s, loop, ramp, sequence, unflatten
+from tilewright.targets.schedules.window import Window
 from tilewright.targets.static import TEMPLATE
 
 _GATHER = "gather_rows"

@@ -15,22 +15,16 @@ from tvm.ir import GenericConst
 
 from tilewright.plan import PackedParameter
 from tilewright.targets.base import Device, Prepared
-from tilewright.targets.layer_rewriter import LayerRewriter
+from tilewright.targets.layer_rewriter import LayerRewriter, constant, shape_of
 from tilewright.targets.packed_weights import PackedWeights
 from tilewright.targets.schedules import cpu_conv, cpu_matmul, cpu_window
 from tilewright.targets.schedules.cpu_conv import Conv2d, conv2d, pack_weights
-from tilewright.targets.schedules.cpu_layout import (
-    TO_CHANNELS_FIRST,
-    TO_CHANNELS_LAST,
-    channels_last,
-    constant,
-    shape_of,
-)
+from tilewright.targets.schedules.cpu_layout import TO_CHANNELS_FIRST, TO_CHANNELS_LAST, channels_last
 from tilewright.targets.schedules.cpu_matmul import Matmul, dense, matmul, pack_matrix
 from tilewright.targets.schedules.cpu_packed_layers import PackedLayers
-from tilewright.targets.schedules.cpu_spatial import Window
 from tilewright.targets.schedules.cpu_tile import Core
 from tilewright.targets.schedules.cpu_window import average_pool, depthwise, max_pool, pack_depthwise
+from tilewright.targets.schedules.window import Window
 from tilewright.targets.static import StaticValues
 
 

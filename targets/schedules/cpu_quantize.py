@@ -11,16 +11,9 @@ from tvm import tirx
 
 from tilewright.targets.base import Device
 from tilewright.targets.schedules.cpu_dot import splat
-from tilewright.targets.schedules.cpu_ir import (
-    RegisterTile,
-    broadcast,
-    i64,
-    loop,
-    ramp,
-    sequence,
-)
 from tilewright.targets.schedules.cpu_math import ROUNDER, ROUNDER_BITS
 from tilewright.targets.schedules.cpu_tile import Core
+from tilewright.targets.schedules.ir import RegisterTile, broadcast, i64, loop, ramp, sequence
 from tilewright.targets.static import DYNAMIC_QUANTIZE, TEMPLATE
 
 _CHAINS = 4  # independent minima, to hide their latency

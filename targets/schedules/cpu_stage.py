@@ -12,9 +12,9 @@ from tvm import te, tirx
 from tilewright.targets.base import Device
 from tilewright.targets.schedules.cpu_dot import splat
 from tilewright.targets.schedules.cpu_fallback import PARALLEL_WORK
-from tilewright.targets.schedules.cpu_ir import PARALLEL, SERIAL, broadcast, i64, i64s, loop, ramp, sequence
 from tilewright.targets.schedules.cpu_quantize import rounded
 from tilewright.targets.schedules.cpu_tile import Core
+from tilewright.targets.schedules.ir import PARALLEL, SERIAL, broadcast, i64, i64s, loop, ramp, sequence
 from tilewright.targets.static import TEMPLATE
 
 _STAGE = "stage_image"

@@ -16,8 +16,10 @@ import tvm_ffi
 from tvm import s_tir, tirx
 
 from tilewright.targets.base import Device
-from tilewright.targets.schedules.cpu_fallback import PARALLEL_WORK, inline_elementwise, is_spatial, leaf_blocks
-from tilewright.targets.schedules.cpu_ir import (
+from tilewright.targets.schedules.cpu_fallback import PARALLEL_WORK
+from tilewright.targets.schedules.cpu_tile import Core
+from tilewright.targets.schedules.fused import inline_elementwise, is_spatial, leaf_blocks
+from tilewright.targets.schedules.ir import (
     PARALLEL,
     SERIAL,
     VECTORIZED,
@@ -28,7 +30,6 @@ from tilewright.targets.schedules.cpu_ir import (
     sequence,
     substitute,
 )
-from tilewright.targets.schedules.cpu_tile import Core
 
 
 def transpose_rule(func: Any, device: Device) -> Any:

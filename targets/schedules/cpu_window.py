@@ -15,10 +15,11 @@ from tvm import te, tirx
 
 from tilewright.targets.base import Device
 from tilewright.targets.schedules.cpu_dot import splat
-from tilewright.targets.schedules.cpu_fused import Fused, mark, take_apart
-from tilewright.targets.schedules.cpu_ir import SERIAL, RegisterTile, i64, i64s, loop, ramp, sequence
-from tilewright.targets.schedules.cpu_spatial import Window, parallel_if, store_tile
+from tilewright.targets.schedules.cpu_spatial import parallel_if, store_tile
 from tilewright.targets.schedules.cpu_tile import Core
+from tilewright.targets.schedules.fused import Fused, mark, take_apart
+from tilewright.targets.schedules.ir import SERIAL, RegisterTile, i64, i64s, loop, ramp, sequence
+from tilewright.targets.schedules.window import Window
 
 _DTYPE = "float32"
 _LEAST = {"float32": -np.inf, "uint8": 0}

@@ -23,11 +23,11 @@ from tilewright.formats.codecs.astc.encode import scheme_of
 from tilewright.formats.codecs.astc.modes import BLOCK_BYTES
 from tilewright.formats.layouts.dense import Dense
 from tilewright.formats.registry import Format
-from tilewright.targets.schedules.cpu_fused import Fused, mark, take_apart
-from tilewright.targets.schedules.cpu_ir import RegisterTile, i64, i64s, sequence
+from tilewright.targets.schedules.fused import Fused, mark, take_apart
 from tilewright.targets.schedules.gpu_common import GpuLimits, require
 from tilewright.targets.schedules.gpu_ir import bound, ramp
 from tilewright.targets.schedules.gpu_row_kernel import Grid, RowKernel, splits_for
+from tilewright.targets.schedules.ir import RegisterTile, i64, i64s, sequence
 
 Array = npt.NDArray[Any]
 

@@ -12,14 +12,14 @@ from typing import Any
 
 from tvm import tirx
 
-from tilewright.targets.schedules.cpu_fused import Fused
-from tilewright.targets.schedules.cpu_ir import RegisterTile, broadcast, i64, i64s, loop, sequence
+from tilewright.targets.schedules.fused import Fused
 from tilewright.targets.schedules.gpu_common import GpuLimits
 from tilewright.targets.schedules.gpu_decoder import FOUR, Decoder, PackedBuffers, opened
 from tilewright.targets.schedules.gpu_dot import dot, joined, load
 from tilewright.targets.schedules.gpu_ir import bound, ramp
 from tilewright.targets.schedules.gpu_product import TEMPLATE, Product
 from tilewright.targets.schedules.gpu_row_kernel import Grid, RowKernel
+from tilewright.targets.schedules.ir import RegisterTile, broadcast, i64, i64s, loop, sequence
 
 
 def schedule(func: Any, limits: GpuLimits) -> Any:

@@ -12,15 +12,15 @@ from typing import Any
 
 from tvm import tirx
 
-from tilewright.targets.schedules.cpu_fused import Fused
-from tilewright.targets.schedules.cpu_ir import VECTORIZED, RegisterTile, broadcast, i64, i64s, loop, sequence
-from tilewright.targets.schedules.cpu_spatial import Window
+from tilewright.targets.schedules.fused import Fused
 from tilewright.targets.schedules.gpu_common import GpuLimits, group_size, plain_floats
 from tilewright.targets.schedules.gpu_convolution import TEMPLATE, Convolution
 from tilewright.targets.schedules.gpu_decoder import FOUR, Decoder, PackedBuffers, opened
 from tilewright.targets.schedules.gpu_dot import dot
 from tilewright.targets.schedules.gpu_ir import bound, guarded, launch, ramp
 from tilewright.targets.schedules.gpu_words import vector
+from tilewright.targets.schedules.ir import VECTORIZED, RegisterTile, broadcast, i64, i64s, loop, sequence
+from tilewright.targets.schedules.window import Window
 
 _PIXELS = 4
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from tvm import te, tirx
 
-from tilewright.targets.schedules.cpu_fused import mark
-from tilewright.targets.schedules.cpu_ir import i64, i64s
-from tilewright.targets.schedules.cpu_spatial import Window
+from tilewright.targets.schedules.fused import mark
 from tilewright.targets.schedules.gpu_decoder import FOUR, PackedOperands
 from tilewright.targets.schedules.gpu_words import Words
+from tilewright.targets.schedules.ir import i64, i64s
+from tilewright.targets.schedules.window import Window
 
 TEMPLATE = "gpu_compressed_conv"
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from tvm import te, tirx
 
-from tilewright.targets.schedules.cpu_fused import Fused, take_apart
-from tilewright.targets.schedules.cpu_ir import i64, i64s
+from tilewright.targets.schedules.fused import Fused, take_apart
 from tilewright.targets.schedules.gpu_common import require
 from tilewright.targets.schedules.gpu_ir import bound, ramp
 from tilewright.targets.schedules.gpu_words import Words, vector
+from tilewright.targets.schedules.ir import i64, i64s
 
 FOUR = 4  # columns that share words of bit planes
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tvm import tirx
 
-from tilewright.targets.schedules.cpu_ir import i64
+from tilewright.targets.schedules.ir import i64
 
 
 def launch(sizes: Sequence[tuple[str, int]], body: Callable[..., Any]) -> Any:

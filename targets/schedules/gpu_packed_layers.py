@@ -16,11 +16,9 @@ from tvm.ir import GenericConst
 from tilewright.formats.codecs.astc import Astc
 from tilewright.formats.codecs.astc.modes import BLOCK_BYTES
 from tilewright.plan import PackedParameter
-from tilewright.targets.layer_rewriter import LayerRewriter
+from tilewright.targets.layer_rewriter import LayerRewriter, constant, shape_of
 from tilewright.targets.packed_weights import CompressedWeight, PackedWeights
 from tilewright.targets.schedules import gpu_astc
-from tilewright.targets.schedules.cpu_layout import constant, shape_of
-from tilewright.targets.schedules.cpu_staging import Quantized, position_major, quantized_source
 from tilewright.targets.schedules.gpu_common import GpuLimits
 from tilewright.targets.schedules.gpu_convolution import Convolution, convolution
 from tilewright.targets.schedules.gpu_decoder import FOUR
@@ -33,6 +31,7 @@ from tilewright.targets.schedules.gpu_kernel_weights import (
 )
 from tilewright.targets.schedules.gpu_product import Product, compressed, padded_depth
 from tilewright.targets.schedules.gpu_staging import corner, finished, padded_image, widened, window_on_padded, words_of
+from tilewright.targets.schedules.staging import Quantized, position_major, quantized_source
 
 _FEW_ROWS = 64  # of activations: more make a tile of gpu_tile worth its while
 _LANES = 4  # work-items side by side: with vectors of four words they load lines of 64 bytes

@@ -12,13 +12,13 @@ from typing import Any
 
 from tvm import te
 
-from tilewright.targets.schedules.cpu_fused import mark
-from tilewright.targets.schedules.cpu_ir import i64, i64s
+from tilewright.targets.schedules.fused import mark
 from tilewright.targets.schedules.gpu_common import GpuLimits
 from tilewright.targets.schedules.gpu_decoder import FOUR, PackedOperands
 from tilewright.targets.schedules.gpu_dot import OFFSET
 from tilewright.targets.schedules.gpu_row_kernel import Grid, splits_for
 from tilewright.targets.schedules.gpu_words import STEP, Words
+from tilewright.targets.schedules.ir import i64, i64s
 
 TEMPLATE = "gpu_compressed"
 _ACCUMULATORS = 16  # registers that chains may take at most ...

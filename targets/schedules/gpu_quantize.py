@@ -13,9 +13,9 @@ from typing import Any
 
 from tvm import tirx
 
-from tilewright.targets.schedules.cpu_ir import i64, i64s, loop, sequence
 from tilewright.targets.schedules.gpu_common import GpuLimits, require
 from tilewright.targets.schedules.gpu_ir import bound, guarded, launch
+from tilewright.targets.schedules.ir import i64, i64s, loop, sequence
 from tilewright.targets.static import DYNAMIC_QUANTIZE, TEMPLATE
 
 _MOST = 1 << 15  # elements

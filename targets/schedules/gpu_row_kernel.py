@@ -15,10 +15,10 @@ from typing import Any
 
 from tvm import tirx
 
-from tilewright.targets.schedules.cpu_fused import Fused
-from tilewright.targets.schedules.cpu_ir import i64, i64s, loop, sequence, unflatten
+from tilewright.targets.schedules.fused import Fused
 from tilewright.targets.schedules.gpu_common import GpuLimits
 from tilewright.targets.schedules.gpu_ir import between, guarded, launch
+from tilewright.targets.schedules.ir import i64, i64s, loop, sequence, unflatten
 
 _BUSY = 4096  # work-items that keep a small GPU busy
 

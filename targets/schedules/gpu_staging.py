@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 from tvm import relax, tirx
 
-from tilewright.targets.layer_rewriter import LayerRewriter
-from tilewright.targets.schedules.cpu_layout import constant, shape_of
-from tilewright.targets.schedules.cpu_spatial import Window
-from tilewright.targets.schedules.cpu_staging import Quantized, emit_te, folded
+from tilewright.targets.layer_rewriter import LayerRewriter, constant, shape_of
 from tilewright.targets.schedules.gpu_decoder import FOUR
 from tilewright.targets.schedules.gpu_dot import OFFSET, joined
 from tilewright.targets.schedules.gpu_kernel_weights import KernelWeights
+from tilewright.targets.schedules.staging import Quantized, emit_te, folded
+from tilewright.targets.schedules.window import Window
 
 
 def widened(rewriter: LayerRewriter, data: Any, depth: int) -> Any:

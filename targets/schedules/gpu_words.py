@@ -25,8 +25,8 @@ import numpy as np
 import numpy.typing as npt
 from tvm import tirx
 
-from tilewright.targets.schedules.cpu_ir import i64
 from tilewright.targets.schedules.gpu_ir import ramp
+from tilewright.targets.schedules.ir import i64
 
 Array = npt.NDArray[Any]
 

@@ -18,7 +18,7 @@ from tilewright.targets import resolve
 from tilewright.targets.schedules.cpu_blocks import Blocks
 from tilewright.targets.schedules.cpu_compressed import Compressed, compressed, offsets
 from tilewright.targets.schedules.cpu_lookup import Lookup
-from tilewright.targets.schedules.cpu_spatial import Window
+from tilewright.targets.schedules.window import Window
 
 Array = npt.NDArray[Any]
 

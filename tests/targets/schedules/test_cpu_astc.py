@@ -30,8 +30,8 @@ from tilewright.targets import resolve
 from tilewright.targets.schedules.cpu_astc import AstcLayer, astc
 from tilewright.targets.schedules.cpu_astc_blocks import UNIT, AstcBlocks
 from tilewright.targets.schedules.cpu_fallback import fallback
-from tilewright.targets.schedules.cpu_spatial import Window
 from tilewright.targets.schedules.cpu_tile import Core
+from tilewright.targets.schedules.window import Window
 
 Array = npt.NDArray[Any]
 

@@ -9,8 +9,8 @@ from tilewright.formats.codecs.astc.codec import Astc
 from tilewright.targets import resolve
 from tilewright.targets.schedules.cpu_astc_blocks import AstcBlocks
 from tilewright.targets.schedules.cpu_astc_decoder import AstcDecoder
-from tilewright.targets.schedules.cpu_ir import i64, i64s
 from tilewright.targets.schedules.cpu_tile import Core
+from tilewright.targets.schedules.ir import i64, i64s
 
 
 def opened(codec: Astc, name: str = "cpu-avx512") -> tuple[AstcDecoder, list[str]]:

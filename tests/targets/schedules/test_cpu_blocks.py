@@ -14,7 +14,7 @@ from tvm import te
 
 from tests.targets.schedules.packed import unpacked
 from tilewright.targets.schedules.cpu_blocks import Blocks
-from tilewright.targets.schedules.cpu_ir import i64s
+from tilewright.targets.schedules.ir import i64s
 
 Array = npt.NDArray[Any]
 

@@ -23,8 +23,8 @@ from tilewright.targets.schedules.cpu_blocks import Blocks
 from tilewright.targets.schedules.cpu_compressed import Compressed, compressed, offsets
 from tilewright.targets.schedules.cpu_dot import Dot
 from tilewright.targets.schedules.cpu_fallback import fallback
-from tilewright.targets.schedules.cpu_spatial import Window
 from tilewright.targets.schedules.cpu_tile import Core
+from tilewright.targets.schedules.window import Window
 
 SIDES = (1, 2, 4, 8, 16, 32)
 

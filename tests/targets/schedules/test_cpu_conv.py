@@ -13,7 +13,7 @@ from tests.models import make_model
 from tests.targets.running import check, levels_here
 from tests.targets.schedules.kernels import scheduled_text
 from tilewright.targets.schedules.cpu_conv import Conv2d, conv2d, pack_weights
-from tilewright.targets.schedules.cpu_spatial import Window
+from tilewright.targets.schedules.window import Window
 
 
 def conv_model(

@@ -9,8 +9,8 @@ from tvm import tirx
 
 from tests.targets.running import levels_here
 from tilewright.targets import resolve
-from tilewright.targets.schedules.cpu_ir import i64, i64s, loop, ramp, sequence
 from tilewright.targets.schedules.cpu_lookup import Lookup
+from tilewright.targets.schedules.ir import i64, i64s, loop, ramp, sequence
 
 SIZES = (1, 4, 8, 9, 16, 17, 32, 33, 64, 100, 128, 129, 256)
 

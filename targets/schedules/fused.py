@@ -16,9 +16,9 @@ import tvm
 import tvm_ffi
 from tvm import s_tir, tirx
 
-from tilewright.targets.schedules.cpu_fallback import inline_elementwise, is_spatial, leaf_blocks
-from tilewright.targets.schedules.cpu_ir import substitute
+from tilewright.targets.schedules.ir import substitute
 
+_CHEAP_CALLS = {"tirx.if_then_else", "tirx.likely", "tirx.reinterpret", "tirx.large_uint_imm"}
 MARK = "tilewright.template"  # block annotation: JSON of {"template": name, ...parameters}
 
 
@@ -152,3 +152,50 @@ def _reads_in_place(value: Any, anchor: Any, axes: Sequence[Any], extents: Seque
 
     tvm_ffi.structural_walk(value, visit, order="pre")
     return good
+
+
+# -- blocks of a schedule
+
+
+def leaf_blocks(sch: Any) -> list[Any]:
+    """The blocks of a schedule that hold no other block, in order."""
+    return [block for block in sch.get_child_blocks(sch.get_sblock("root")) if not sch.get_child_blocks(block)]
+
+
+def is_spatial(sch: Any, block: Any) -> bool:
+    """Whether a block only has independent iterations and one plain store."""
+    stmt = sch.get(block)
+    return (
+        all(int(axis.iter_type) == tirx.IterVar.DataPar for axis in stmt.iter_vars)
+        and stmt.init is None
+        and isinstance(stmt.body, tirx.BufferStore)
+    )
+
+
+def is_expensive(expr: Any) -> bool:
+    """Whether an expression calls a function (exp, erf, ...), so that computing it twice is a loss."""
+    found = False
+
+    def visit(node: Any) -> None:
+        nonlocal found
+        if isinstance(node, tvm.ir.Call) and getattr(node.op, "name", "") not in _CHEAP_CALLS:
+            found = True
+
+    tvm_ffi.structural_walk(expr, visit, order="pre")
+    return found
+
+
+def inline_elementwise(sch: Any) -> None:
+    """Inlines spatial blocks into spatial readers."""
+    for block in leaf_blocks(sch)[:-1]:
+        if not is_spatial(sch, block):
+            continue
+        consumers = sch.get_consumers(block)
+        if not consumers or not all(is_spatial(sch, consumer) for consumer in consumers):
+            continue
+        if len(consumers) > 1 and is_expensive(sch.get(block).body.value):
+            continue
+        try:
+            sch.compute_inline(block)
+        except s_tir.ScheduleError:
+            continue

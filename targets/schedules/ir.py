@@ -1,4 +1,4 @@
-"""Small helpers to write loop nests as TIR, and the register tile that every matrix-like cpu kernel is built from."""
+"""Small helpers to write loop nests as TIR, and the register tile that kernels of matrices are built from."""
 
 from __future__ import annotations
 
