@@ -193,6 +193,20 @@ def sixteen() -> bytes:
     return b.finish(*out)
 
 
+def joined16() -> bytes:
+    """The rest with 16 bits: dilation, strides of 3, means without padding, clamped sums, concatenation, doubling."""
+    b = Builder(17)
+    x = b.input((1, 12, 14, 19), "int16", 2.0**-11)
+    y = layers.conv(b, x, 32, 3, dilation=2)
+    z = layers.pool(b, layers.conv(b, x, 16, 1, activation=RELU), "MAX", 3, 1)
+    near = b.tensor((1, 24, 28, 32), "int16", y.scale)
+    near = b.op("RESIZE_NEAREST_NEIGHBOR", [y, b.indices(24, 28)], near, ResizeNearestNeighborOptions={})
+    parts = [z, b.op("QUANTIZE", [y], b.tensor(y.shape, "int16", z.scale), QuantizeOptions={})]
+    both = b.op("CONCATENATION", parts, b.tensor((1, 12, 14, 48), "int16", z.scale), ConcatenationOptions={"axis": 3})
+    mean = layers.pool(b, layers.conv(b, both, 20, 3, stride=3), "AVERAGE", 2, 2, VALID)
+    return b.finish(near, layers.binary(b, "ADD", y, y, RELU), layers.depthwise(b, both, 5, stride=2), mean)
+
+
 def moves() -> bytes:
     """What Vela builds from pooling and convolutions with unusual strides: transposition, mirrors, arg max."""
     b = Builder(14)
@@ -246,6 +260,7 @@ NETWORKS: dict[str, Callable[[], bytes]] = {
         wide,
         tall,
         sixteen,
+        joined16,
         moves,
         products,
         tables,

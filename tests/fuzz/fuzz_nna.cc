@@ -1,7 +1,7 @@
 // Fuzzes the models of NNAs: any payload and any memory give either a run to the end or an error with a text, within
 // bounds. For libFuzzer, or for mutate.cc where that is missing.
 //
-// An input is: u32 bytes of the payload, the payload, then region 0, read-only (weights and tables). Regions 1 to 3
+// An input is: u32 bytes of the payload, the payload, then region 0, read-only (weights and tables). Regions 1 to 4
 // have 64 KiB each.
 #include <cstdlib>
 #include <cstring>
@@ -32,15 +32,16 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   // Blocks of exactly their size, so that AddressSanitizer sees an access past the end.
   const size_t weight_bytes = size - payload_bytes;
   std::unique_ptr<uint8_t[]> weights(new uint8_t[weight_bytes]), scratch(new uint8_t[kScratch]()),
-      fast(new uint8_t[kScratch]()), outputs(new uint8_t[kScratch]());
+      fast(new uint8_t[kScratch]()), inputs(new uint8_t[kScratch]()), outputs(new uint8_t[kScratch]());
   if (weight_bytes) memcpy(weights.get(), data + payload_bytes, weight_bytes);
   const std::vector<uint8_t> before(weights.get(), weights.get() + weight_bytes);
-  const tw_nna_region regions[4] = {{weights.get(), weight_bytes, 0, 0},
+  const tw_nna_region regions[5] = {{weights.get(), weight_bytes, 0, 0},
                                     {scratch.get(), kScratch, 1, 0},
                                     {fast.get(), kScratch, 1, 0},
+                                    {inputs.get(), kScratch, 1, 0},
                                     {outputs.get(), kScratch, 1, 0}};
   char error[256] = "";
-  if (tw_nna_run(data, payload_bytes, regions, 4, kLimit, error, sizeof error))
+  if (tw_nna_run(data, payload_bytes, regions, 5, kLimit, error, sizeof error))
     need(strlen(error) > 20);
   else
     need(!error[0]);

@@ -1,6 +1,6 @@
-"""Writes the seeds of the interpreter's fuzzer: streams of Vela's for tiny networks that use every operation.
+"""Writes the seeds of the interpreter's fuzzer: streams of Vela's and ours for tiny networks that use every operation.
 
-python tests/fuzz/make_nna_corpus.py        rewrites tests/fuzz/nna_corpus; needs pip install -e '.[nna]'
+python -m tests.fuzz.make_nna_corpus        rewrites tests/fuzz/nna_corpus; needs pip install -e '.[nna]'
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from pathlib import Path
 from benchmarks.nna import layers
 from benchmarks.nna.tflite import Builder
 from benchmarks.nna.vela import compile_model
+from tests.lower.ethosu.networks import Builder as OurBuilder
+from tilewright.integer.network import Network
+from tilewright.lower.ethosu import compile_network
 
 CORPUS = Path(__file__).with_name("nna_corpus")
 
@@ -43,14 +46,34 @@ def networks() -> dict[str, tuple[bytes, str]]:
     return found
 
 
+def ours() -> dict[str, tuple[Network, str]]:
+    """Likewise: maps that are slices of others, doubling, tables of 16-bit values, fast memory."""
+    found = {}
+    for name, dtype, accelerator in (("slices", "int8", "ethos-u65-256"), ("deep", "int16", "ethos-u55-128")):
+        b = OurBuilder(1, dtype)
+        x = b.map(2, 3, 5)
+        y = b.concat(b.conv(x, 16 if dtype == "int8" else 3, 1, alike=x), b.pool(x, "MAX", 1), x)
+        y = b.resize(b.conv(y, 4, 1), 2)
+        y = b.binary("ADD", y, b.lookup(y) if dtype == "int16" else y, clamp=(-20, 90))
+        found[name] = b.network([x], [y]), accelerator
+    return found
+
+
+def write(name: str, payload: bytes, weights: bytes) -> None:
+    seed = struct.pack("<I", len(payload)) + payload + weights
+    (CORPUS / name).write_bytes(seed)
+    print(name, len(seed), "bytes")
+
+
 def main() -> None:
     CORPUS.mkdir(exist_ok=True)
+    for name, (network, accelerator) in ours().items():
+        stream = compile_network(network, accelerator)
+        write(name, stream.payload, stream.weights)
     with tempfile.TemporaryDirectory() as folder:
         for name, (model, accelerator) in networks().items():
             compiled = compile_model(model, accelerator, "regor", Path(folder))
-            seed = struct.pack("<I", len(compiled.payload)) + compiled.payload + compiled.weights.tobytes()
-            (CORPUS / name).write_bytes(seed)
-            print(name, len(seed), "bytes")
+            write(name, compiled.payload, compiled.weights.tobytes())
 
 
 if __name__ == "__main__":

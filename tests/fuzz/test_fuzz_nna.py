@@ -43,7 +43,7 @@ def test_seeds_run_to_the_end(path: Path) -> None:
     """A seed that fails early would lead the fuzzer nowhere."""
     data = path.read_bytes()
     (nbytes,) = struct.unpack("<I", data[:4])
-    regions = {number: nna.Region(np.zeros(64 << 10, np.uint8)) for number in (1, 2, 3)}
+    regions = {number: nna.Region(np.zeros(64 << 10, np.uint8)) for number in (1, 2, 3, 4)}
     regions[0] = nna.Region(np.frombuffer(data[4 + nbytes :], np.uint8), writable=False)
     nna.run(data[4 : 4 + nbytes], regions, 1 << 18)
 
