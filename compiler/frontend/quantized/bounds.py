@@ -11,10 +11,11 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 
-from tilewright.frontend.quantized.expression import ELEMENTWISE, expression
+from tilewright.frontend.quantized.expression import expression
 from tilewright.frontend.quantized.linear import extent, layer_of
 from tilewright.frontend.quantized.values import Unfit, constant, integers_of
 from tilewright.integer.capabilities import Capabilities
+from tilewright.passes.activation_results import ELEMENTWISE
 
 Interval = tuple[float, float]
 

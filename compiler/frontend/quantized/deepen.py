@@ -17,13 +17,14 @@ import numpy as np
 import onnx_ir as ir
 
 from tilewright.frontend.quantized.bounds import POOLS, Bounds, is_pair
-from tilewright.frontend.quantized.expression import ELEMENTWISE, Expression, expression
+from tilewright.frontend.quantized.expression import Expression, expression
 from tilewright.frontend.quantized.linear import extent, layer_of
 from tilewright.frontend.quantized.pairs import clamped_pair
 from tilewright.frontend.quantized.pointwise import integers
 from tilewright.frontend.quantized.result import Result, result_of
 from tilewright.frontend.quantized.values import Unfit, map_shape
 from tilewright.integer.capabilities import Capabilities
+from tilewright.passes.activation_results import ELEMENTWISE
 from tilewright.passes.fake_quantize import fit
 
 _GRID, _ROUNDS = 4096, 3

@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from tilewright.frontend.quantized.expression import ELEMENTWISE
 from tilewright.frontend.quantized.linear import conv, gemm
 from tilewright.frontend.quantized.moves import VIEWS, concat, resize, view
 from tilewright.frontend.quantized.pointwise import binary, function
@@ -19,6 +18,7 @@ from tilewright.frontend.quantized.result import Match
 from tilewright.frontend.quantized.values import NO_DEPTH, Unfit, quantization
 from tilewright.integer.capabilities import Capabilities
 from tilewright.integer.network import Concat, Resize
+from tilewright.passes.activation_results import ELEMENTWISE
 
 __all__ = ["Match", "match"]
 

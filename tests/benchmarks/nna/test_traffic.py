@@ -18,7 +18,7 @@ def test_parts_add_up() -> None:
     for (form, traffic), bits in zip(forms.items(), (8, 4), strict=True):
         network = at_depth(efficientnet_lite0(), bits, bits)
         assert traffic.total == total(costs(network, facts), facts).external, form
-        assert traffic.outputs == 4 * 1000 or traffic.outputs == 1000
+        assert traffic.outputs == sum(network.maps[index].nbytes for index in network.outputs) >= 1000
         assert traffic.inputs == 224 * 224 * 3
     assert forms["4 bits"].weights * 2 == forms["8 bits"].weights
     assert len(table("net", forms).rows) == 2
