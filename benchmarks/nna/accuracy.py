@@ -37,6 +37,7 @@ from tilewright.runtime import Session
 _LOW = ("int4", "int5", "int6", "int7", "int8")
 RECIPES: Mapping[str, Mapping[str, Any]] = {
     "int8": {"preset": "int8"},
+    "int8r8": {"preset": "int8", "quantize": {"results": 8}},
     "w6a8": {"quantize": {"weights": "int6", "activations": 8, "correct_bias": True}},
     "w6a7": {"quantize": {"weights": "int6", "activations": 7, "correct_bias": True}},
     "w8a6": {"quantize": {"weights": "int8", "activations": 6, "correct_bias": True}},
@@ -56,7 +57,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
     "w8a16": {"quantize": {"weights": "int8", "activations": 16, "correct_bias": True}},
     "w16a16": {"quantize": {"weights": "vbd(16,per=tensor)", "activations": 16}},
 }
-BARS = {"int8": 0.005}
+BARS = {"int8": 0.005, "int8r8": 0.005}
 """How much of a score a recipe may lose; of all others, ``BAR``."""
 BAR = 0.01
 NETWORKS = ("mnist-conv", "mnist-bundled", "efficientnet-lite0", "ppocrv4-rec")

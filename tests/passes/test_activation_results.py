@@ -10,6 +10,8 @@ from onnx import TensorProto, helper
 from tests.models import make_model
 from tests.passes.support import normal, run
 from tests.passes.test_quantize_activations import everything, feeds_of, prepared
+from tilewright import compression
+from tilewright.modelled import integer_parts
 from tilewright.numeric import relative_l2
 from tilewright.passes.activation_plan import make_plan
 from tilewright.passes.calibrate import collect
@@ -64,6 +66,16 @@ def test_quantized(bits: int) -> None:
     assert (result.low, result.high) == (values.min(), values.max())  # whatever the method
     wanted, got = (np.stack([run(graph, feed)[0] for feed in feeds]) for graph in (before, model))
     assert relative_l2(got, wanted) < 0.15  # of four tensors, 8 bits of three of which are fixed; measured 0.07
+
+
+@pytest.mark.parametrize(("results", "types"), [(0, {"int32"}), (8, {"uint8", "int8"}), (12, {"uint16", "int16"})])
+def test_an_accelerator_hands_over_so_many_bits(results: int, types: set[str]) -> None:
+    recipe = {"quantize": {"weights": "int8", "activations": 8, "results": results}}
+    made = compression.run(network(), recipe, calibration=feeds_of(network()))
+    outputs = {part.maps[at].name: part.maps[at].dtype for part in integer_parts(made.model) for at in part.outputs}
+    (c2,) = [dtype for name, dtype in outputs.items() if name.startswith("c2")]
+    assert c2 in types
+    assert any(name.startswith("c1") for name in outputs) == (results == 0)  # else the mean is made there
 
 
 def run_value(model: ir.Model, name: str, feeds: list[dict[str, np.ndarray]]) -> np.ndarray:  # type: ignore[type-arg]
