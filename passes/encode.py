@@ -2,14 +2,7 @@
 
 The node's operator, ``tilewright.Unpack_...``, is a function of the model whose body is made of standard ONNX operators
 (from the formats' element decoders), so any ONNX runtime computes with exactly the weights that kernels will decode.
-
-    format   the format's spec, with the storage of the artifact; arrays in the model are never entropy-coded
-    roles    what each input is: "values", "scales", "index", ...
-    matrix   rows and columns of the weight matrix (see weights.py)
-    payload  rows and columns of what the layout keeps
-    split    extents of rows, taps and columns; the matrix is [rows, taps x columns]
-    perm     the order of these three axes in the weight
-    shape    of the weight
+Its attributes are the fields of formats.weight_form.WeightForm, the format as its spec; its inputs are the arrays.
 """
 
 from __future__ import annotations
@@ -17,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import onnx_ir as ir
@@ -28,13 +21,14 @@ from tilewright.formats.codecs.integer import Integer
 from tilewright.formats.layouts.dense import Dense
 from tilewright.formats.packed import PackedWeight, expand, pack
 from tilewright.formats.registry import Format, parse
+from tilewright.formats.weight_form import WeightForm
 from tilewright.passes.onnx_ops import OnnxOps
 from tilewright.passes.weights import Array, Weight, weights_in
 
 DOMAIN = "tilewright"
 PREFIX = "Unpack_"
 OPSET = 13  # of the standard operators that bodies are made of
-_ATTRIBUTES = ("format", "roles", "matrix", "payload", "split", "perm", "shape")
+_ATTRIBUTES = tuple(field.name for field in fields(WeightForm))
 
 
 @dataclass(frozen=True)
@@ -111,16 +105,8 @@ def is_unpack(node: ir.Node) -> bool:
 
 
 @dataclass(frozen=True)
-class Unpacking:
+class Unpacking(WeightForm):
     """The attributes of an unpacking node."""
-
-    format: Format
-    roles: tuple[str, ...]
-    matrix: tuple[int, int]
-    payload: tuple[int, int]
-    split: tuple[int, int, int]
-    perm: tuple[int, ...]
-    shape: tuple[int, ...]
 
     @classmethod
     def of(cls, node: ir.Node) -> Unpacking:

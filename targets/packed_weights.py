@@ -11,7 +11,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ import tvm_ffi
 from tvm import relax
 
 from tilewright.formats.registry import Format, parse
+from tilewright.formats.weight_form import WeightForm
 from tilewright.plan import PackedParameter
 from tilewright.targets.static import NUM_INPUT, packed_parameters
 
@@ -28,26 +29,20 @@ UNPACK = "tilewright.unpack"
 
 
 @dataclass(frozen=True)
-class Unpack:
-    """What an unpacking call says of its result; but for ``name`` see passes/encode.py.
+class Unpack(WeightForm):
+    """What an unpacking call says of its result.
 
     Attributes:
         name: Relax name hint of its layer.
     """
 
-    name: str
-    format: str
-    roles: tuple[str, ...]
-    matrix: tuple[int, int]
-    payload: tuple[int, int]
-    split: tuple[int, int, int]
-    perm: tuple[int, ...]
-    shape: tuple[int, ...]
+    name: str = ""
 
     def call(self, arrays: Sequence[Any]) -> Any:
         """The Relax call for flat arrays in the order of ``roles``; float32 of ``shape``."""
         out_type = relax.TensorType(self.shape, "float32")
-        return relax.call_pure_packed(UNPACK, tvm.ir.StringImm(json.dumps(asdict(self))), *arrays, ty_args=[out_type])
+        said = {**vars(self), "format": self.format.spec}
+        return relax.call_pure_packed(UNPACK, tvm.ir.StringImm(json.dumps(said)), *arrays, ty_args=[out_type])
 
     @classmethod
     def of(cls, expr: Any) -> tuple[Unpack, tuple[Any, ...]] | None:
@@ -58,16 +53,11 @@ class Unpack:
         if str(getattr(function, "global_symbol", "")) != UNPACK:
             return None
         text, *arrays = arguments
-        fields: dict[str, Any] = {
+        said: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value
             for key, value in json.loads(str(text.value)).items()
         }
-        return cls(**fields), tuple(arrays)
-
-    @property
-    def parsed(self) -> Format:
-        """The format."""
-        return parse(self.format)
+        return cls(**{**said, "format": parse(said["format"])}), tuple(arrays)
 
 
 @dataclass(frozen=True)
@@ -85,7 +75,7 @@ class CompressedWeight:
 
     @property
     def format(self) -> Format:
-        return self.unpack.parsed
+        return self.unpack.format
 
     @property
     def name(self) -> str:

@@ -15,22 +15,18 @@ import tvm_ffi
 from tvm import relax, te, tirx
 
 from tilewright.formats.element import Element, decoder
+from tilewright.formats.weight_form import WeightForm
 from tilewright.targets.packed_weights import Unpack
 
 
-def unpacking(
-    name: str,
-    form: str,
-    roles: tuple[str, ...],
-    matrix: tuple[int, int],
-    payload: tuple[int, int],
-    split: tuple[int, int, int],
-    perm: tuple[int, ...],
-    shape: tuple[int, ...],
-    arrays: Sequence[Any],
-) -> Any:
-    """The Relax call that stands for a compressed weight; see targets/packed_weights.py for the parameters."""
-    return Unpack(name, form, roles, matrix, payload, split, perm, shape).call(arrays)
+def unpacking(name: str, form: WeightForm, arrays: Sequence[Any]) -> Any:
+    """The Relax call that stands for a compressed weight.
+
+    Args:
+        name: Relax name hint of its layer.
+        arrays: flat, in the order of the form's roles.
+    """
+    return Unpack(**vars(form), name=name).call(arrays)
 
 
 def expand_unpacking(mod: Any) -> Any:
@@ -51,7 +47,7 @@ class _Expander(relax.PyExprMutator):  # type: ignore[misc]
         unpack, arrays = found
         ops = TeOps(self.builder_, unpack.name)
         loads = {role: ops.load(array) for role, array in zip(unpack.roles, arrays, strict=True)}
-        element = decoder(ops, unpack.parsed, loads, unpack.matrix, unpack.payload)
+        element = decoder(ops, unpack.format, loads, unpack.matrix, unpack.payload)
         split = self._emit(relax.op.reshape(ops.weight(unpack.matrix, element), unpack.split), unpack)
         order = self._emit(relax.op.permute_dims(split, list(unpack.perm)), unpack)
         return relax.op.reshape(order, unpack.shape)

@@ -9,6 +9,7 @@ from tvm import relax
 from tests.passes.test_encode import FORMATS
 from tilewright.artifact import Artifact
 from tilewright.formats.packed import expand, pack, unpack
+from tilewright.formats.registry import parse
 from tilewright.lower.pipeline import lower
 from tilewright.lower.tvm_setup import fast_tvmscript
 from tilewright.lower.unpack import expand_unpacking
@@ -34,7 +35,8 @@ def module(spec: str, transposed: bool) -> tuple[object, list[PackedParameter], 
     index, encoded = expand(packed)
     arrays = {role: array.ravel() for role, array in {**index, **encoded.arrays}.items()}
     perm = (0, 2, 1) if transposed else (0, 1, 2)
-    call = Unpack("layer", spec, tuple(arrays), packed.shape, packed.payload_shape, (12, 2, 24), perm, (12, 48))
+    form = parse(spec), tuple(arrays), packed.shape, packed.payload_shape, (12, 2, 24), perm, (12, 48)
+    call = Unpack(*form, "layer")
     parameters = [PackedParameter(f"w.{role}", array) for role, array in arrays.items()]
     builder = relax.BlockBuilder()
     x = relax.Var("x", relax.TensorType((12, 48), "float32"))

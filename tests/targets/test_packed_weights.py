@@ -22,7 +22,8 @@ PARAMETERS = [PackedParameter(f"w.{role}", array) for role, array in ARRAYS.item
 
 
 def unpack() -> Unpack:
-    return Unpack("layer", SPEC, tuple(ARRAYS), PACKED.shape, PACKED.payload_shape, (8, 1, 12), (0, 1, 2), (8, 12))
+    form = PACKED.format, tuple(ARRAYS), PACKED.shape, PACKED.payload_shape, (8, 1, 12), (0, 1, 2), (8, 12)
+    return Unpack(*form, "layer")
 
 
 def main(make: Any) -> tuple[Any, dict[str, Any]]:
@@ -51,7 +52,7 @@ def test_a_call_tells_what_it_was_made_of() -> None:
     assert found is not None
     assert found[0] == unpack()
     assert [a.same_as(b) for a, b in zip(found[1], variables, strict=True)] == [True] * len(variables)
-    assert found[0].parsed.codec.bits == 4
+    assert found[0].format.codec.bits == 4
     assert Unpack.of(variables[0]) is None
     assert Unpack.of(relax.op.add(variables[1], variables[1])) is None
 

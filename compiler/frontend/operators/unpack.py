@@ -21,10 +21,7 @@ def convert(layer: Layer) -> Expr:
     except DataError as error:
         raise Refusal(str(error), "encode the weight again") from None
     arrays = [layer[place] for place in range(len(found.roles))]
-    return unpacking(
-        hint(layer.node), found.format.spec, found.roles, found.matrix, found.payload, found.split, found.perm,
-        found.shape, arrays,
-    )  # fmt: skip
+    return unpacking(hint(layer.node), found, arrays)
 
 
 OPERATOR = Operator(convert)

@@ -27,7 +27,8 @@ def weight(matrix: Array, spec: str, density: float | None = None, taps: int = 1
     index, encoded = expand(packed)
     arrays = {role: array.ravel() for role, array in {**index, **encoded.arrays}.items()}
     split = (matrix.shape[0], taps, matrix.shape[1] // taps)
-    unpacking = Unpack("w", spec, tuple(arrays), packed.shape, packed.payload_shape, split, (0, 1, 2), matrix.shape)
+    form = packed.format, tuple(arrays), packed.shape, packed.payload_shape, split, (0, 1, 2), matrix.shape
+    unpacking = Unpack(*form, "w")
     source = {role: PackedParameter(f"w.{role}", array) for role, array in arrays.items()}
     return CompressedWeight(unpacking, arrays, source), unpack(packed)
 
