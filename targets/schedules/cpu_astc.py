@@ -1,10 +1,8 @@
 """Products and convolutions by ASTC blocks, decoded in the kernel: one template for all footprints.
 
 A vector of weights is one place in as many blocks below each other (cpu_astc_blocks.py). Few rows of activations meet
-it where it was decoded, in registers: since a weight is affine in what is stored, ``base + delta * value``, a block's
-column multiplies its activation by ``delta`` once, for all outputs of the block, and adds ``base`` times the activation
-to one more sum. Of many rows or pixels, a strip at a time shares what was decoded: some columns of a panel of outputs
-are decoded into a stage that fits the first-level cache, and a register tile multiplies from there.
+it where it was decoded, in registers. Of many rows or pixels, a strip at a time shares what was decoded: some columns
+of a panel of outputs are decoded into a stage that fits the first-level cache, and a register tile multiplies from it.
 """
 
 from __future__ import annotations
@@ -72,10 +70,9 @@ class AstcLayer:
     def tiled(self, core: Core) -> AstcLayer:
         """The same layer with its tile and stage chosen."""
         b, rows = self.blocks, self.rows
-        most = max(1, (core.registers - _BESIDE) // (b.height + 1))
+        most = max(1, (core.registers - _BESIDE) // b.height)
         if rows <= most:
             return replace(self, tile=rows, strip=0)
-        most = max(1, (core.registers - _BESIDE) // b.height)
         strip = -(-rows // -(-rows // _STRIP))
         column_bytes = 4 * b.panel * b.width
         stage = max(1, min(b.across, core.l1_bytes // 2 // column_bytes))
@@ -84,7 +81,7 @@ class AstcLayer:
 
 def astc(layer: AstcLayer, device: Device) -> Any:
     """The PrimFunc of a layer: activations, [place of each column, int32], packed blocks, table, output. It is not
-    scaled yet: see ``AstcBlocks``."""
+    multiplied by the scales of outputs yet."""
     b, w = layer.blocks, layer.window
     data = te.placeholder(i64s(*layer.shape), "float32", "data")
     places = None if w is None else te.placeholder(i64s(b.depth), "int32", "places")
@@ -179,31 +176,24 @@ class _Emitter:
     # -- few rows
 
     def _direct(self, first: Any, size: int, panel: Any, outputs: int) -> Any:
-        """Rows by a panel; sums of ``base`` are the last vector of a row."""
+        """Rows by a panel."""
         b, decoder = self.layer.blocks, self._decoder(panel, outputs)
-        acc = RegisterTile.make(size, b.height + 1, b.lanes)
+        acc = RegisterTile.make(size, b.height, b.lanes)
         starts, statements = self._starts(first, size)
 
         def block(number: Any, columns: int) -> Any:
             made = decoder.open_block(number)
             for column in range(columns):
                 xs, before = self._met(starts, number * b.width + column)
-                made += [*before, *self._add(acc, b.height, xs, decoder.base)]
-                steps = Statements()
-                scaled = [steps.bind("step", x * decoder.delta) for x in xs]
-                made += steps.made
+                made += before
                 for output in range(b.height):
-                    value, before = decoder.value(output, column)
-                    made += [*before, *self._add(acc, output, scaled, value)]
+                    weight, before = decoder.weight(output, column)
+                    made += [*before, *self._add(acc, output, xs, weight)]
             return sequence(made)
 
         statements += [*acc.fill(0), *decoder.open()]
         statements += self._blocks(i64(0), b.depth, block)
-
-        def total(row: int, output: int) -> Any:
-            return acc.load(row, output) + acc.load(row, b.height)
-
-        return sequence([*statements, *self._finish(first, size, panel, outputs, total)])
+        return sequence([*statements, *self._finish(first, size, panel, outputs, acc.load)])
 
     def _blocks(self, first: Any, columns: int, block: Callable[[Any, int], Any]) -> list[Any]:
         """Loops over the blocks that ``columns`` columns take; the last may have fewer columns."""
@@ -245,9 +235,8 @@ class _Emitter:
                 made = decoder.open_block(at)
                 for column in range(inside):
                     for output in range(b.height):
-                        value, before = decoder.value(output, column)
+                        weight, before = decoder.weight(output, column)
                         place = (((at - number) * b.width + column) * b.height + output) * b.lanes
-                        weight = decoder.base + decoder.delta * value
                         made += [*before, tirx.BufferStore(stage, weight, [ramp(place, b.lanes)])]
                 return sequence(made)
 

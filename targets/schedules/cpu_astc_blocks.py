@@ -14,9 +14,8 @@ Lanes are block rows: the same word of as many neighbouring block rows as a regi
 so that a field is one shift for all of them, and endpoints need not be spread. The last panel has as many block rows as
 are left, and after the last word there are a few unused ones: whole registers are loaded.
 
-Decoded, a weight is ``base + delta * value`` times ``UNIT`` times its row's scale, with ``base = e0 - 128``, ``delta =
-(e1 - e0) / 64`` and values of 0 to 64. The format rounds that to whole times of the row's scale, which kernels do not:
-they differ by half a scale at most, of a greatest weight of 32639 scales.
+Decoded, a weight is ``floor(base + delta * value)`` times its row's scale, with values of 0 to 64, ``base = 257 * (e0 -
+128) + 1/2`` and ``delta = 257/64 * (e1 - e0)``. All of that is exact in float32: kernels multiply what the format says.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ import numpy.typing as npt
 from tvm import tirx
 
 from tilewright.formats.codecs.astc import ise, modes, quantization
-from tilewright.formats.codecs.astc.codec import Astc
+from tilewright.formats.codecs.astc.codec import ZERO, Astc
 from tilewright.formats.codecs.astc.encode import Scheme, scheme_of
 from tilewright.formats.codecs.astc.endpoints import LUMINANCE
 from tilewright.targets.base import Device
@@ -40,10 +39,10 @@ from tilewright.targets.schedules.ir import i64
 
 Array = npt.NDArray[Any]
 
-UNIT = 257  # of what is decoded, in units of a row's scale
-ZERO_ENDPOINT = 128
+UNIT = 257  # of 16-bit integers in one of an endpoint
+ZERO_ENDPOINT = ZERO // UNIT
 WORD, HEADER, END = 32, 16, 8  # bits: of a word, of both endpoints, of one
-_INFILL = 3  # instructions that interpolate grid weights, by what is decoded in the same time
+_MIX, _INFILL = 3, 3  # instructions that mix two endpoints, and grid weights, which are as long as others
 _MOST_FIELD = 5  # bits of a field: 32 entries are the largest table that a permutation takes at once
 
 
@@ -125,6 +124,11 @@ class AstcBlocks:
         """Words from one word of a block to the next, in a panel with so many outputs."""
         return -(-outputs // self.height)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether weights are endpoints, so that nothing is rounded."""
+        return self.levels == 2 and self.scheme.direct
+
     def number(self, texel: tuple[Any, Any]) -> Any:
         """Of the weight of (row, column) of a block, where each has its own."""
         row, column = texel
@@ -173,15 +177,15 @@ class AstcBlocks:
 
     def decoding(self, device: Device) -> float:
         """Roughly, instructions that make a register of weights of what is stored: a shift for each field, and a mask
-        where tables are in memory; interpolating between grid weights, as measured, is three more."""
+        where tables are in memory; then what mixes."""
         lookup = self.lookups(device)[0]
         field = (1 if lookup.registers else 2) / self.digits
-        return field + lookup.cost + (0 if self.scheme.direct else _INFILL)
+        return field + lookup.cost + _MIX + (0 if self.scheme.direct else _INFILL)
 
     # -- decoding one weight, in TIR, for an expression that is no kernel's inner loop
 
     def weight(self, load: Callable[[Any], Any], table: Any, output: Any, column: Any) -> Any:
-        """The weight of an output and a column, float32, in units of ``UNIT`` times its row's scale.
+        """The weight of an output and a column, float32, in units of its row's scale.
 
         Args:
             load: a word of the packed matrix.
@@ -208,12 +212,10 @@ class AstcBlocks:
             )
             return table[digit * entries + ((low | high) & ((1 << self.bits) - 1)).astype("int64")]
 
-        ends = [(load(start) >> shift) & (1 << END) - 1 for shift in (0, END)]
-        base = (ends[0] - ZERO_ENDPOINT).astype("float32")
-        delta = (ends[1] - ends[0]).astype("float32") / 64
-        return base + delta * (
-            value(self.number((down, along))) if self.scheme.direct else self._infilled(value, down, along)
-        )
+        low, high = ((load(start) >> shift) & (1 << END) - 1 for shift in (0, END))
+        place = value(self.number((down, along))) if self.scheme.direct else self._infilled(value, down, along)
+        mixed = low * 64 + (high - low) * place.astype("int32")
+        return (((mixed * UNIT + 32) >> 6) - ZERO).astype("float32")
 
     def _infilled(self, value: Callable[[Any], Any], row: Any, column: Any) -> Any:
         """Khronos Data Format Specification, section "Weight Infill"."""

@@ -15,7 +15,7 @@ from tilewright.targets.base import Device
 from tilewright.targets.layer_rewriter import LayerRewriter, constant, shape_of
 from tilewright.targets.packed_weights import CompressedWeight, PackedWeights
 from tilewright.targets.schedules.cpu_astc import AstcLayer, astc
-from tilewright.targets.schedules.cpu_astc_blocks import UNIT, AstcBlocks
+from tilewright.targets.schedules.cpu_astc_blocks import AstcBlocks
 from tilewright.targets.schedules.cpu_kernel_weights import BREAK_EVEN_ONE_ROW
 from tilewright.targets.schedules.cpu_staging import image_with_padding, padded_image
 from tilewright.targets.schedules.cpu_tile import Core
@@ -114,4 +114,4 @@ def _emit(
     operands.append(weights.add(PackedParameter(source.name, packed, source.storage, _FIELD_BITS)))
     operands.append(constant(b.table(device)))
     result = rewriter.emit_kernel(astc(layer, device), "astc", operands, layer.out_shape, "float32")
-    return relax.op.multiply(result, constant(weight.arrays["scales"].ravel() * np.float32(UNIT)))
+    return relax.op.multiply(result, constant(weight.arrays["scales"].ravel()))

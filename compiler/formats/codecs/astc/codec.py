@@ -6,11 +6,10 @@ Formats", counts them. The meaning of a stored weight is exact in float32, and a
     weight[r, c] = float32(C[r, c] - ZERO) * scales[r]
 
 with C the 16-bit integer of ``decode.decode`` and ZERO = 32896 = 257 * 128: the difference is a small integer, so there
-is one rounding, that of the product. This is the unorm16 path. One that leaves C unrounded, as the cpu's do, differs by
-half a scale at most. Hardware that samples the texture returns C rounded to half precision, toward zero, or its upper
-eight bits. A kernel on it differs from this decoder by less than 2**-11, or 2**-8, of 65536 scales, and is compared
-with that tolerance. A block of zeros decodes to exact zeros (in half precision, too: ZERO / 65536 has nine bits) where
-endpoints have 256 levels: all but 8x6, 10x6, 10x8 and larger by default.
+is one rounding, that of the product. This is the unorm16 path. Hardware that samples the texture returns C rounded to
+half precision, toward zero, or its upper eight bits. A kernel on it differs from this decoder by less than 2**-11, or
+2**-8, of 65536 scales, and is compared with that tolerance. A block of zeros decodes to exact zeros (in half precision,
+too: ZERO / 65536 has nine bits) where endpoints have 256 levels: all but 8x6, 10x6, 10x8 and larger by default.
 
 Rows share blocks, so they are scaled to equal root mean square first; on trained matrices that gives a higher SNR than
 one scale for all, or than scaling rows to equal maxima. A row with an outlier of more than ``_OUTLIER`` times its root
