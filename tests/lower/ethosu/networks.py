@@ -81,7 +81,9 @@ class Builder:
         if not accumulators:
             spread = 80 * most * 0.6 * (kernel * kernel * shape[3]) ** 0.5
             scales = self.random.uniform(20, 60, channels) / spread
-            output = self.maps[target].affine.requantize(scales, clamp, self.deep)
+            deep = [self.maps[index].affine.bits > 8 for index in (source, target)]
+            scales = scales * 2.0 ** (8 * (deep[1] - deep[0]))
+            output = self.maps[target].affine.requantize(scales, clamp, deep[0])
         label = f"conv{len(self.operations)}"
         self.operations.append(Convolution(label, source, target, weights, bias, window, output, depthwise))
         return target

@@ -56,6 +56,18 @@ def test_maps_that_are_slices_of_others_and_doubling(accelerator: str, dtype: st
     check(joined(dtype, first), accelerator)
 
 
+@pytest.mark.parametrize("depthwise", [False, True])
+def test_layers_between_depths(depthwise: bool) -> None:
+    """From 8 bits to 16 and back, as recipes ask for by layer."""
+    b = Builder(9)
+    x = b.map(7, 6, 20)
+    deep = b.map(7, 6, 20, dtype="int16")
+    y = b.conv(x, 20, 3, depthwise=depthwise, alike=deep)
+    network = b.network([x], [y, b.conv(y, 20, 3, depthwise=depthwise, alike=x)])
+    assert [network.maps[index].dtype for index in network.outputs] == ["int16", "uint8"]
+    check(network, "ethos-u55-256")
+
+
 def test_a_concatenation_takes_no_time() -> None:
     """Where its parts are made for it alone; the input is copied."""
     b = Builder(7)
