@@ -39,8 +39,8 @@ from tilewright.targets.schedules.cpu_window import depthwise, max_pool
 from tilewright.targets.schedules.staging import (
     DEQUANTIZE,
     Quantized,
+    dequantized,
     emit_te,
-    folded,
     known,
     position_major,
     quantized_source,
@@ -275,22 +275,10 @@ class PackedLayers:
     def _scaled(self, rewriter: LayerRewriter, result: Any, packed: KernelWeights, quantized: Quantized | None) -> Any:
         """A kernel's result as the layer's."""
         if quantized is not None:
-            return self._dequantized(rewriter, result, packed, quantized)
+            sums = packed.sums if packed.blocks.group else packed.sums.astype(np.int32)
+            factor = packed.factor.astype(np.float32)
+            return dequantized(rewriter, result, quantized, self._offset(packed), sums, factor)
         return result if _is_one(packed.factor) else relax.op.multiply(result, constant(packed.factor))
-
-    def _dequantized(self, rewriter: LayerRewriter, result: Any, packed: KernelWeights, quantized: Quantized) -> Any:
-        """(result - zero_point * sums) * factor * scale."""
-        zero = folded(rewriter, relax.op.subtract, quantized.zero_point, relax.const(self._offset(packed), "int32"))
-        if not packed.blocks.group:
-            correction = folded(rewriter, relax.op.multiply, constant(packed.sums.astype(np.int32)), zero)
-            exact = rewriter.emit(relax.op.subtract(result, correction))
-            wide = rewriter.emit(relax.op.astype(exact, "float32"))
-        else:
-            float_zero = folded(rewriter, lambda a, _: relax.op.astype(a, "float32"), zero, zero)
-            correction = folded(rewriter, relax.op.multiply, constant(packed.sums), float_zero)
-            wide = rewriter.emit(relax.op.subtract(result, correction))
-        factor = folded(rewriter, relax.op.multiply, constant(packed.factor.astype(np.float32)), quantized.scale)
-        return relax.op.multiply(wide, factor)
 
 
 def _is_of_taps(weight: CompressedWeight, window: Window) -> bool:

@@ -12,7 +12,7 @@ from tilewright.targets.layer_rewriter import LayerRewriter, constant, shape_of
 from tilewright.targets.schedules.gpu_decoder import FOUR
 from tilewright.targets.schedules.gpu_dot import OFFSET, joined
 from tilewright.targets.schedules.gpu_kernel_weights import KernelWeights
-from tilewright.targets.schedules.staging import Quantized, emit_te, folded
+from tilewright.targets.schedules.staging import Quantized, dequantized, emit_te
 from tilewright.targets.schedules.window import Window
 
 
@@ -102,12 +102,7 @@ def finished(
         scaled = packed.factor != 1
         return rewriter.emit(relax.op.multiply(result, constant(along(packed.factor)))) if scaled.any() else result
     assert packed.sums is not None
-    dtype, gain = str(result.ty.dtype), packed.words.gain
-    zero = folded(rewriter, relax.op.subtract, quantized.zero_point, relax.const(OFFSET, "int32"))
-    if dtype != "int32":
-        zero = folded(rewriter, lambda a, _: relax.op.astype(a, dtype), zero, zero)
-    sums = constant(along(packed.sums * packed.sums.dtype.type(gain)))
-    exact = rewriter.emit(relax.op.subtract(result, folded(rewriter, relax.op.multiply, sums, zero)))
-    wide = rewriter.emit(relax.op.astype(exact, "float32"))
-    factor = constant(along((packed.factor / np.float32(gain)).astype(np.float32)))
-    return rewriter.emit(relax.op.multiply(wide, folded(rewriter, relax.op.multiply, factor, quantized.scale)))
+    gain = packed.words.gain
+    sums = along(packed.sums * packed.sums.dtype.type(gain))
+    factor = along((packed.factor / np.float32(gain)).astype(np.float32))
+    return rewriter.emit(dequantized(rewriter, result, quantized, OFFSET, sums, factor))

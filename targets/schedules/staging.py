@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tvm
 from tvm import relax, s_tir, te
 from tvm.ir import GenericConst
@@ -16,6 +17,8 @@ from tvm.ir import GenericConst
 from tilewright.targets.layer_rewriter import LayerRewriter, constant, shape_of
 from tilewright.targets.schedules.fused import leaf_blocks
 from tilewright.targets.schedules.ir import i64s
+
+Array = npt.NDArray[Any]
 
 QUANTIZE, DEQUANTIZE = "quantize", "dequantize"  # the names that the importer gives such blocks
 _OPAQUE = 8  # Relax's OpPatternKind: never fused
@@ -91,6 +94,24 @@ def _scalar(rewriter: LayerRewriter, expr: Any, dtype: str) -> Any:
         return constant(value.reshape(()).astype(dtype))
     flat = expr if not shape_of(expr) else rewriter.emit(relax.op.reshape(expr, ()))
     return flat if str(flat.ty.dtype) == dtype else rewriter.emit(relax.op.astype(flat, dtype))
+
+
+def dequantized(
+    rewriter: LayerRewriter, result: Any, quantized: Quantized, offset: int, sums: Array, factor: Array
+) -> Any:
+    """What a kernel made of bytes, as floats, not yet emitted: (result - (zero - offset) * sums) * factor * scale.
+
+    Args:
+        result: int32, or float32 where groups have scales.
+        offset: what bytes were lowered by before the kernel multiplied them.
+        sums, factor: of the weights, of shapes that broadcast to the result's; sums are of its type.
+    """
+    zero = folded(rewriter, relax.op.subtract, quantized.zero_point, relax.const(offset, "int32"))
+    if sums.dtype != np.int32:
+        zero = folded(rewriter, lambda a, _: relax.op.astype(a, "float32"), zero, zero)
+    exact = rewriter.emit(relax.op.subtract(result, folded(rewriter, relax.op.multiply, constant(sums), zero)))
+    wide = exact if sums.dtype != np.int32 else rewriter.emit(relax.op.astype(exact, "float32"))
+    return relax.op.multiply(wide, folded(rewriter, relax.op.multiply, constant(factor), quantized.scale))
 
 
 def emit_te(rewriter: LayerRewriter, name: str, shape: Sequence[int], dtype: str, element: Any, *inputs: Any) -> Any:
