@@ -28,7 +28,7 @@ import numpy as np
 from rich.table import Table
 
 from benchmarks.fc import SIZES, layer
-from benchmarks.layer_table import console, machine
+from benchmarks.layer_table import Row, console, machine
 from benchmarks.layers import Form, build, errors
 from benchmarks.rivals.base import RivalError
 from benchmarks.rivals.runtimes.clblast import RUNTIMES
@@ -53,29 +53,8 @@ BARS = {"fp32 90%": 1 / 6, "int4": 1.0, RIVAL: 3.0}
 """Of FC7 at batch 1, by our dense fp32: at most, and for the rival at least."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """One contestant: microseconds a call, and ratios to our dense fp32 of wall and CPU time."""
-
-    layer: str
-    batch: int
-    form: str
-    us: float
-    wall: float
-    cpu: float
-    error: float
-    kernels: tuple[str, ...] = ()
-    bar: float | None = None
-
-    @property
-    def holds(self) -> bool:
-        if self.bar is None:
-            return True
-        return self.cpu >= self.bar if self.form == RIVAL else self.cpu <= self.bar
-
-
 def measure(name: str, batch: int, forms: Sequence[Form], target: str, rounds: int) -> list[Row]:
-    """The rows of one layer."""
+    """The rows of one layer, by our dense fp32."""
     shape = layer(name, batch)
     x = shape.sample()
     loops: dict[str, Loop] = {}
@@ -99,8 +78,13 @@ def measure(name: str, batch: int, forms: Sequence[Form], target: str, rounds: i
         times = interleave(loops, rounds, seconds=0.1)
     bars = BARS if (name, batch) == ("FC7", 1) else {}
     return [
-        Row(name, batch, form, times[form].median_us, *times[form].over(times[DENSE]), *found, bars.get(form))
-        for form, found in facts.items()
+        Row(
+            *(name, batch, form, times[form].median_us, *times[form].over(times[DENSE]), error),
+            kernels=kernels,
+            bar=bars.get(form),
+            at_least=form == RIVAL,
+        )
+        for form, (error, kernels) in facts.items()
     ]
 
 
@@ -119,7 +103,7 @@ def table(rows: Sequence[Row]) -> Table:
         result.add_column(heading, justify="right")
     for row in rows:
         verdict = "" if row.bar is None else "held" if row.holds else "MISSED"
-        bar = "" if row.bar is None else f"{'>=' if row.form == RIVAL else '<='} {row.bar:.3g}"
+        bar = "" if row.bar is None else f"{'>=' if row.at_least else '<='} {row.bar:.3g}"
         numbers = (f"{row.us:.0f}", f"{row.cpu:.3f}", f"{row.wall:.3f}", bar, verdict, f"{row.error:.1e}")
         result.add_row(row.layer, str(row.batch), row.form, *numbers)
     return result
