@@ -185,11 +185,11 @@ class _Emitter:
             if lead
         ]
 
-    def shortened(self, leads: Sequence[int], sizes: Sequence[int]) -> Sequence[int]:
+    def shortened(self, leads: tuple[int, ...], sizes: Sequence[int]) -> tuple[int, ...]:
         """Fewer copies, where coded weights turn out to be longer than fast memory has room for."""
         while self.fast is not None and self.place(self.buffers(leads, sizes)).fast_bytes > CAPACITY:
             longest = max(range(len(leads)), key=lambda at: sizes[at] * bool(leads[at]))
-            leads = [lead if at != longest else 0 for at, lead in enumerate(leads)]
+            leads = tuple(lead if at != longest else 0 for at, lead in enumerate(leads))
         return leads
 
     def emit(self, placement: Placement, blocks: Sequence[Any]) -> list[Any]:
