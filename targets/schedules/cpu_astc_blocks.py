@@ -14,8 +14,8 @@ Lanes are block rows: the same word of as many neighbouring block rows as a regi
 so that a field is one shift for all of them, and endpoints need not be spread. The last panel has as many block rows as
 are left, and after the last word there are a few unused ones: whole registers are loaded.
 
-Decoded, a weight is ``floor(base + delta * value)`` times its row's scale, with values of 0 to 64, ``base = 257 * (e0 -
-128) + 1/2`` and ``delta = 257/64 * (e1 - e0)``. All of that is exact in float32: kernels multiply what the format says.
+Decoded, a weight is ``floor(base + delta * value + 1/2)`` times its row's scale, with values of 0 to 64, ``base = 257 *
+(e0 - 128)`` and ``delta = 257/64 * (e1 - e0)``. All of that is exact in float32: kernels multiply what the format says.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Array = npt.NDArray[Any]
 UNIT = 257  # of 16-bit integers in one of an endpoint
 ZERO_ENDPOINT = ZERO // UNIT
 WORD, HEADER, END = 32, 16, 8  # bits: of a word, of both endpoints, of one
-_MIX, _INFILL = 3, 3  # instructions that mix two endpoints, and grid weights, which are as long as others
+_MIX, _INFILL = 2, 3  # instructions that mix two endpoints and round, and that interpolate grid weights
 _MOST_FIELD = 5  # bits of a field: 32 entries are the largest table that a permutation takes at once
 
 
@@ -180,7 +180,7 @@ class AstcBlocks:
         where tables are in memory; then what mixes."""
         lookup = self.lookups(device)[0]
         field = (1 if lookup.registers else 2) / self.digits
-        return field + lookup.cost + _MIX + (0 if self.scheme.direct else _INFILL)
+        return field + lookup.cost + (_MIX - self.is_whole) + (0 if self.scheme.direct else _INFILL)
 
     # -- decoding one weight, in TIR, for an expression that is no kernel's inner loop
 

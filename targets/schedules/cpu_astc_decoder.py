@@ -11,7 +11,12 @@ from tilewright.formats.codecs.astc import infill
 from tilewright.targets.base import Device
 from tilewright.targets.schedules.cpu_astc_blocks import END, HEADER, UNIT, WORD, ZERO_ENDPOINT, AstcBlocks
 from tilewright.targets.schedules.cpu_dot import splat
+from tilewright.targets.schedules.cpu_math import ROUNDER
 from tilewright.targets.schedules.ir import Statements, ramp
+
+# The format rounds halves upward and ROUNDER to even numbers: delta is a bit more than it should be, so that a product by
+# it is above a half where it would be one, by less than the 1/64 to the next; also if it is rounded itself.
+_UPWARD = 2.0**-13
 
 
 class AstcDecoder:
@@ -52,15 +57,17 @@ class AstcDecoder:
             made.bind("end", self._shifted(self._words[0], shift) & self._ints((1 << END) - 1)) for shift in (0, END)
         )
         base = (low - self._ints(ZERO_ENDPOINT)).astype(self._float) * self._floats(UNIT)
-        self._base = made.bind("base", base if b.is_whole else base + self._floats(0.5))
-        self._delta = made.bind("delta", (high - low).astype(self._float) * self._floats(UNIT / 64))
+        delta = (high - low).astype(self._float) * self._floats(UNIT / 64)
+        whole = b.is_whole
+        self._base = made.bind("base", base if whole else base + self._floats(ROUNDER))
+        self._delta = made.bind("delta", delta if whole else delta + self._floats(_UPWARD))
         return made.made
 
     def weight(self, row: int, column: int) -> tuple[Any, list[Any]]:
         """The weight of a place in the open block, in units of its row's scale, float32."""
         made = Statements()
-        exact = self._base + self._delta * self._value(row, column, made)
-        return made.bind("w", exact if self.blocks.is_whole else tirx.floor(exact)), made.made
+        found = made.bind("mixed", self._base + self._delta * self._value(row, column, made))
+        return (found if self.blocks.is_whole else made.bind("w", found - self._floats(ROUNDER))), made.made
 
     def _value(self, row: int, column: int, made: Statements) -> Any:
         """0 to 64."""

@@ -23,6 +23,7 @@ from tests.targets.running import levels_here
 from tests.targets.schedules.compressed_layers import Conv, activations, matrix
 from tilewright.artifact import Artifact, Selftest
 from tilewright.formats.base import Encoded
+from tilewright.formats.codecs.astc import ise, modes
 from tilewright.formats.codecs.astc.codec import Astc
 from tilewright.lower import pipeline
 from tilewright.runtime import Session
@@ -96,27 +97,35 @@ class Case:
         return (self.depth + 3) * 2.0**-24 * (np.abs(self.patches()) @ np.abs(self.weights.T)) + 1e-30
 
 
-def artifact(cases: Sequence[Case], device: str) -> Artifact:
-    """All cases in one network: inputs x0, x1, ... and outputs y0, y1, ..."""
+def artifact(layers: Sequence[AstcLayer], operands: Sequence[Sequence[Array]], device: str) -> Artifact:
+    """All layers in one network: inputs x0, x1, ... and outputs y0, y1, ..."""
     builder, target = relax.BlockBuilder(), resolve(device)
-    layers = [case.layer(device) for case in cases]
     inputs = [relax.Var(f"x{n}", relax.TensorType(layer.shape, "float32")) for n, layer in enumerate(layers)]
     with builder.function("main", inputs):
         with builder.dataflow():
             results = []
-            for x, case, layer in zip(inputs, cases, layers, strict=True):
+            for x, layer, arrays in zip(inputs, layers, operands, strict=True):
                 function = builder.add_func(astc(layer, target.device), "astc")
-                constants = [relax.const(array, str(array.dtype)) for array in case.operands(device)]
+                constants = [relax.const(array, str(array.dtype)) for array in arrays]
                 out_type = relax.TensorType(layer.out_shape, "float32")
                 results.append(builder.emit(relax.call_tir(function, [x, *constants], out_ty=out_type)))
             result = builder.emit_output(relax.Tuple(results))
         builder.emit_func_output(result)
-    names = [[f"{side}{n}" for n in range(len(cases))] for side in "xy"]
+    names = [[f"{side}{n}" for n in range(len(layers))] for side in "xy"]
     return Artifact(pipeline.lower(builder.get(), target, *names), {"model": {}, "target": {}})
 
 
+def artifact_of(cases: Sequence[Case], device: str) -> Artifact:
+    return artifact([case.layer(device) for case in cases], [case.operands(device) for case in cases], device)
+
+
+def run(layer: AstcLayer, device: str, x: Array, operands: Sequence[Array]) -> Array:
+    with Session(artifact([layer], [operands], device).to_bytes()) as session:
+        return session.run({"x0": x})["y0"].copy()
+
+
 def check(cases: Sequence[Case], device: str, threads: int = 1) -> None:
-    with Session(artifact(cases, device).to_bytes(), threads=threads) as session:
+    with Session(artifact_of(cases, device).to_bytes(), threads=threads) as session:
         results = session.run({f"x{n}": case.x() for n, case in enumerate(cases)})
     for n, case in enumerate(cases):
         got, wanted = results[f"y{n}"], case.expected()
@@ -167,6 +176,30 @@ def test_edges(level: int) -> None:
     check(edge_cases()[level::2], levels[level % len(levels)])
 
 
+@pytest.mark.parametrize("levels", [3, 6, 16, 32])
+def test_weights_are_the_formats_to_the_bit(levels: int) -> None:
+    """Products by rows of an identity are weights: of endpoints of any order and distance, halves among them."""
+    device = levels_here()[levels % 2]
+    codec, core = Astc(4, 4, levels), Core.of(resolve(device).device)
+    blocks = AstcBlocks.of(codec, (4 * 256, 4 * 40), core.lanes)
+    assert blocks is not None
+    rng, mode = np.random.default_rng(levels), blocks.scheme.mode
+    ends, symbols = rng.integers(0, 256, (2, 256 * 40)), rng.integers(0, levels, (mode.weights, 256 * 40))
+    words = ise.reverse(ise.encode(symbols.astype(np.uint8), mode.weight_range))
+    ise.deposit(words, modes.ENDPOINTS_AT, ise.encode(ends.astype(np.uint8), blocks.scheme.endpoint_range)[0])
+    words[0] |= np.uint64(modes.code_of(mode))
+    encoded = Encoded(
+        {"blocks": ise.blocks_of(words).reshape(256, 40, 16), "scales": np.ones(1024, np.float32)}, (1024, 160)
+    )
+    for rows in (1, 160):
+        layer = AstcLayer(blocks, (rows, 160)).tiled(core)
+        x = np.eye(160, dtype=np.float32)[-rows:]
+        packed = blocks.pack(encoded.arrays["blocks"])
+        assert not isinstance(packed, str)
+        got = run(layer, device, x, [packed, blocks.table(resolve(device).device)])
+        np.testing.assert_array_equal(got, codec.decode(encoded).T[-rows:])
+
+
 def test_threads_give_the_same() -> None:
     """Large enough to start the pool; every thread has a stage of its own."""
     check([Case(Astc(6, 6), 500, 300, (40,)), Case(Astc(6, 6), 1000, 600)], levels_here()[-1], threads=2)
@@ -189,7 +222,7 @@ def test_on_arm(arm_build: Path, tmp_path: Path) -> None:  # noqa: F811
     cases = [*edge_cases()[4::6], Case(Astc(5, 5), 7, 64, (), Conv(16, (2, 3), (2, 2)))]
     inputs = {f"x{n}": case.x() for n, case in enumerate(cases)}
     wanted = {f"y{n}": case.expected().astype(np.float32) for n, case in enumerate(cases)}
-    made = dataclasses.replace(artifact(cases, "cpu-neon"), selftest=Selftest(inputs, wanted, 1e-6))
+    made = dataclasses.replace(artifact_of(cases, "cpu-neon"), selftest=Selftest(inputs, wanted, 1e-6))
     made.save(tmp_path / "kernels.tw")
     done = run_on_arm(arm_build, "cortex-a53", tmp_path / "kernels.tw", "--selftest")
     assert done.returncode == 0, done.stderr
