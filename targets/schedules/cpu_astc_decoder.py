@@ -14,8 +14,8 @@ from tilewright.targets.schedules.cpu_dot import splat
 from tilewright.targets.schedules.cpu_math import ROUNDER
 from tilewright.targets.schedules.ir import Statements, ramp
 
-# The format rounds halves upward and ROUNDER to even numbers: delta is a bit more than it should be, so that a product by
-# it is above a half where it would be one, by less than the 1/64 to the next; also if it is rounded itself.
+# The format rounds halves upward, ROUNDER to even numbers. So delta is a bit more than it should be, and a product by
+# it above a half where it would be one, by less than the 1/64 to the next; also if it is rounded itself.
 _UPWARD = 2.0**-13
 
 

@@ -35,12 +35,11 @@ def slower(layer: AstcLayer, unpacked_bytes: int, device: Device) -> str:
     """Why unpacked weights are predicted to be as fast; "" where decoding pays.
 
     Few rows save reading. Many rows hide it; they save that a stage stays in the first-level cache, where the weights
-    of a large layer do not stay in the second. Time packed by time dense, least of some 50 runs on a busy Sapphire
-    Rapids core: AVX-512 at 6x6, 4096x4096 (64 MB unpacked), .08 for 1 row, .49 for 16; 1024x4096 (16 MB), .21 for 1
-    row, .35 for 4, .56 for 8, .44 for 16, .76 for 64; 512x2048 (4 MB) at 4x4, 8x5 and 12x12, .3 to .55 for 1 row, 1.1
-    to 1.6 for 8 and 32; 3x3 convolutions at 6x6 of 512 channels at 7x7 (9 MB) .85, of 128 at 28x28 (.6 MB) 1.5. AVX2:
-    512x2048, 1 row, .44 at 6x6, 1.0 at 5x5, 1.2 to 1.5 where tables are gathered (4x4, 10x6); 1024x4096 at 6x6, .76 for
-    8 rows, .39 for 32.
+    of a large layer do not stay in the second. Time packed by time dense, least of 15 to 120 runs on a busy Sapphire
+    Rapids core. AVX-512: 1 row by 4096x4096 (64 MB unpacked) at 6x6 .20, by 1024x4096 (16 MB) at 4x4, 6x6, 8x5 and
+    12x12 .23, .37, .34 and .49; 8 and 64 rows by 1024x4096 at 6x6 .56 and .38; 8 and 32 rows by 512x2048 (4 MB) at 4x4
+    1.2; 3x3 convolutions at 6x6, of 512 channels at 7x7 (9 MB) .97, of 128 at 28x28 (.6 MB) 1.6. AVX2: 1 row by
+    512x2048 at 6x6 .52, at 5x5 .95, at 4x4 and 10x6, whose tables are gathered, 1.3.
 
     Args:
         unpacked_bytes: of all compressed weights of the network.
