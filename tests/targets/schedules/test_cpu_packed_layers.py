@@ -45,12 +45,12 @@ RECIPES: dict[str, dict[str, Any]] = {
     "int3 dynamic": {"quantize": {"weights": "int3", **DYNAMIC}},
     "int4 asymmetric dynamic": {"quantize": {"weights": "int4(group=16,asymmetric)", **DYNAMIC}},
     "codebook": {"cluster": {"centroids": 16, "scaled": True}},
-    "astc": {"quantize": {"weights": "astc(5,5)"}},
     "vbd dynamic": {"quantize": {"weights": "vbd(5)", **DYNAMIC}},
     "2:4 int8 static": {
         "prune": {"density": 0.5, "layout": "two_four"},
         "quantize": {"weights": "int8", "activations": 8},
     },
+    "astc": {"quantize": {"weights": "astc(5,5)"}},
 }
 X = (2, 16, 9, 7)
 
