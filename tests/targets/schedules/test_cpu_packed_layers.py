@@ -107,13 +107,15 @@ def test_equals_onnxruntime(compressed: dict[str, onnx.ModelProto], name: str) -
     """2e-6 relative L2 where activations are float: float32 sums in another order. Where they are bytes, such a
     difference in front of a quantizer may flip a byte to its neighbour: 5e-3, half a step of 1/255 and a bit."""
     levels = levels_here()
-    artifact, got = compiled(compressed[name], levels[list(RECIPES).index(name) % len(levels)])
+    level = levels[list(RECIPES).index(name) % len(levels)]
+    artifact, got = compiled(compressed[name], level)
     wanted = reference(ir.from_proto(compressed[name]), {"x": samples(5)[4]})[0]
     error = np.linalg.norm(got - wanted) / np.linalg.norm(wanted)
     quantized = "activations" in RECIPES[name].get("quantize", {})
     assert error <= (5e-3 if quantized else 2e-6)
-    # Convolutions by a codebook would multiply floats: no faster than by unpacked weights. Nor are small ones by ASTC.
-    unpacked = 2 if name in ("codebook", "astc") else 0
+    # Convolutions by a codebook would multiply floats: no faster than by unpacked weights. Nor are small ones by ASTC,
+    # and where a table takes two registers (AVX2), no small layer is.
+    unpacked = {"codebook": 2, "astc": 4 if level == "cpu-avx2" else 2}.get(name, 0)
     assert packed_kernels(artifact) >= 4 - unpacked
     assert len(artifact.plan.unpacked) == unpacked
     assert bool(artifact.plan.prologue) == bool(unpacked)
