@@ -17,6 +17,8 @@ import tvm_ffi
 from tvm import s_tir, tirx
 from tvm.ir import Call
 
+from tilewright.targets.registers import on_stack, split_registers
+
 _st, _tx = s_tir.transform, tirx.transform
 
 
@@ -213,7 +215,7 @@ def host_lower(kernels: Mapping[str, Any], target: Any) -> HostLowered:
     """
     module = tvm.IRModule({name: func.with_attr("global_symbol", name) for name, func in kernels.items()})
     module = _run([_tx.BindTarget(target), *_block_passes()], module)
-    functions = {name: _with_pointer_params(module[name]) for name in kernels}
+    functions = {name: _with_pointer_params(split_registers(module[name])) for name in kernels}
     scratch = max((_scratch_bytes(func) for func in functions.values()), default=0)
     module = _run(
         [_tx.FP8StorageLegalize(), _tx.BF16StorageLegalize(), _tx.LowerTVMBuiltin(), _tx.LowerIntrin()],
@@ -237,12 +239,12 @@ def _with_pointer_params(func: Any) -> Any:
 
 
 def _scratch_bytes(func: Any) -> int:
-    """Upper bound of what one thread allocates: every buffer of the function, each rounded to a cache line."""
+    """Upper bound of what one thread takes from the runtime: every buffer off the stack, rounded to a cache line."""
     total = 0
 
     def visit(node: Any) -> None:
         nonlocal total
-        if isinstance(node, tirx.AllocBuffer):
+        if isinstance(node, tirx.AllocBuffer) and not on_stack(node.buffer):
             total += -(-buffer_bytes(node.buffer) // 64) * 64 + 64
 
     tvm_ffi.structural_walk(func.body, visit, order="pre")
