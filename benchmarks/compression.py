@@ -69,6 +69,7 @@ def weights_only(name: str, recipe: Mapping[str, Any]) -> Setting:
 
 SETTINGS = (
     Setting("int8", "int8", activations=True),
+    Setting("int8-rounded", {"preset": "int8", "quantize": {"rounding": "adaptive"}}, activations=True),
     weights_only("weights8", {"preset": "weights8", "quantize": {"rounding": "nearest"}}),
     weights_only("rounded8", {"preset": "weights8"}),
     weights_only("int4", {"preset": "int4"}),

@@ -34,7 +34,7 @@ else:
 # Depthwise weights are few and each matters: below 8 bits they cost much accuracy and save nothing that shows.
 _SPARE = [{"kind": "depthwise", "weights": "int8"}]
 # Scales of channels do for weights what equalisation would; on networks with ReLU6 it makes activations worse.
-_INT8 = {"weights": "int8", "activations": 8, "correct_bias": True}
+_INT8 = {"weights": "int8", "activations": 8, "smooth": True, "correct_bias": True}
 # 16x4 blocks fill the registers of integer dot products; activations by their own range need no samples.
 _SPARSE = {"density": 0.1, "layout": "block_sparse(16,4)"}
 _DYNAMIC = {"activations": 8, "dynamic": True}

@@ -44,7 +44,7 @@ def split_registers(func: Any) -> Any:
 def on_stack(buffer: Any) -> bool:
     """Whether TVM leaves a buffer of static shape on the stack."""
     size = math.prod(int(extent) for extent in buffer.shape) * tvm.DataType(str(buffer.dtype)).itemsize
-    return buffer.scope() == "global" and size < _ON_STACK
+    return str(buffer.scope()) == "global" and size < _ON_STACK
 
 
 def _pieces(body: Any) -> dict[Any, Mapping[_Span, Any]]:

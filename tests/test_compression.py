@@ -13,6 +13,7 @@ import pytest
 
 import tilewright
 from tests.passes.test_coupling import network
+from tests.passes.test_smooth import block, feeds_of
 from tilewright import compression
 from tilewright.errors import AccuracyError, DataError, RecipeError, UsageError
 from tilewright.numeric import relative_l2
@@ -251,3 +252,16 @@ def test_weights_that_are_quantized_already_stay_and_are_reported() -> None:
     assert "quantized already" in done.report.notes[0]
     x = np.ones((2, 4), np.float32)
     np.testing.assert_array_equal(outputs(done.model, x), outputs(model, x))
+
+
+def test_recipes_smooth_what_integer_layers_read() -> None:
+    model, feeds = block(), feeds_of()
+
+    def error(smooth: bool) -> float:
+        recipe = {"quantize": {"weights": "int8", "activations": 8, "method": "minmax", "smooth": smooth}}
+        made = compression.run(model, recipe, calibration=feeds).model
+        return max(relative_l2(outputs(made, feed["x"]), outputs(model, feed["x"])) for feed in feeds)
+
+    assert error(True) < error(False) / 2
+    with pytest.raises(UsageError, match=r"quantize\.smooth"):
+        compression.run(model, {"quantize": {"weights": "int8", "smooth": True}})
