@@ -38,7 +38,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
 
 
 def test_the_documented_keys_exist() -> None:
-    """The TOML in the module's docstring, its alternatives of a codec apart, is a recipe."""
+    """The TOML in the module's docstring, its alternatives apart, is a recipe."""
     text = (tilewright.recipe.__doc__ or "").partition("\n\n")[2].rpartition("\n\n")[0]
     kept = [line[4:] for line in text.splitlines()]
     dropped = ("bytes =", "max_error =", "traffic_mb =", "milliseconds =", "target =", "activations = [")
@@ -46,5 +46,6 @@ def test_the_documented_keys_exist() -> None:
     table = tomllib.loads(text)
     for codec in ("cluster", "astc", "allocate"):
         others = {"cluster", "astc", "allocate"} - {codec}
-        quantize = {key: value for key, value in table["quantize"].items() if key != "weights"}
-        load_recipe({key: value for key, value in table.items() if key not in others} | {"quantize": quantize})
+        for range_of in ("results", "dynamic"):
+            quantize = {key: value for key, value in table["quantize"].items() if key not in ("weights", range_of)}
+            load_recipe({key: value for key, value in table.items() if key not in others} | {"quantize": quantize})

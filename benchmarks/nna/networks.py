@@ -201,8 +201,9 @@ def joined16() -> bytes:
     z = layers.pool(b, layers.conv(b, x, 16, 1, activation=RELU), "MAX", 3, 1)
     near = b.tensor((1, 24, 28, 32), "int16", y.scale)
     near = b.op("RESIZE_NEAREST_NEIGHBOR", [y, b.indices(24, 28)], near, ResizeNearestNeighborOptions={})
-    parts = [z, b.op("QUANTIZE", [y], b.tensor(y.shape, "int16", z.scale), QuantizeOptions={})]
-    both = b.op("CONCATENATION", parts, b.tensor((1, 12, 14, 48), "int16", z.scale), ConcatenationOptions={"axis": 3})
+    other = b.op("QUANTIZE", [y], b.tensor(y.shape, "int16", z.scale), QuantizeOptions={})
+    both = b.tensor((1, 12, 14, 48), "int16", z.scale)
+    both = b.op("CONCATENATION", [z, other], both, ConcatenationOptions={"axis": 3})
     mean = layers.pool(b, layers.conv(b, both, 20, 3, stride=3), "AVERAGE", 2, 2, VALID)
     return b.finish(near, layers.binary(b, "ADD", y, y, RELU), layers.depthwise(b, both, 5, stride=2), mean)
 
