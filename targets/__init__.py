@@ -98,7 +98,9 @@ def _changed(device: str, settings: str) -> Mapping[str, Any]:
         try:
             changed[key] = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError as error:
-            raise UsageError(f"{device}:{setting}: write KEY=VALUE, as in a TOML file, for example work_group_size=64") from error
+            raise UsageError(
+                f"{device}:{setting}: write KEY=VALUE, as in a TOML file, for example work_group_size=64"
+            ) from error
         if key not in facts:
             raise UsageError(f"{device}:{setting}: no key {key!r}; there are: {', '.join(facts)}")
         if type(changed[key]) is not type(facts[key]):
