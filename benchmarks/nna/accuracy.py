@@ -171,7 +171,8 @@ def main() -> int:
             Console().print(table(rows[-1:]))
             if args.json:
                 args.json.write_text(json.dumps([asdict(row) for row in rows], indent=1, default=dict) + "\n")
-    Console().print(table(rows))
+    if len(rows) > 1:
+        Console().print(table(rows))
     return int(any(row.missed for row in rows))
 
 
