@@ -105,11 +105,9 @@ def _span(index: Any) -> _Span | None:
 def _place(parts: Mapping[_Span, Any], index: Any) -> tuple[Any, Any]:
     """The part that an index reaches, and the index there, of the same type."""
     span = _span(index)
-    if span is None or len(parts) == 1:
-        ((only, part),) = parts.items()
-        if only[0] == 0:
-            return part, index
-    assert span is not None
+    if span is None:  # such a buffer is one part
+        (part,) = parts.values()
+        return part, index
     ((first, part),) = [(run[0], part) for run, part in parts.items() if run[0] <= span[0] and span[1] <= run[1]]
     start = span[0] - first
     if not isinstance(index, tirx.Ramp):
