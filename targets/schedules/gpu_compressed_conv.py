@@ -77,10 +77,11 @@ class _Emitter:
             chunks: Any = length
             if w.chunks % length:
                 chunks = tirx.min(i64(length), w.chunks - number * length)
+            zeros = self.weights.open_group(number)  # before chunks, which ask for what it binds
             # Weights are scaled one by one: sums of a group beside all others take too many registers.
             self.scale, scale = bound(vector("float32", w.rows), "scale", self.weights.scale(number))
             step = loop(chunks, lambda t: sequence(self._chunk(number * length + t, acc)), name="chunk")
-            return sequence([*self.weights.open_group(number), scale, step])
+            return sequence([*zeros, scale, step])
 
         statements = [tirx.AllocBuffer(self.x), tirx.AllocBuffer(self.w), *acc.fill(0)]
         statements += [] if w.group else self.weights.open_group(i64(0))

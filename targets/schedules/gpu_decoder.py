@@ -150,7 +150,8 @@ class Decoder:
         value = w.byte(self._four, column % FOUR)
         if self.buffers.table is not None:
             value = tirx.BufferLoad(self.buffers.table, [value])
-        elif self._zeros is not None:
+        elif self.buffers.zeros is not None:
+            assert self._zeros is not None, "no group is open"
             value = value - self._zeros
         dtype = vector("float32", w.rows)
         var, statement = bound(dtype, "w", value if w.table else value.astype(dtype))

@@ -90,6 +90,14 @@ def test_channels_that_blocks_do_not_divide() -> None:
     assert any(kernel.startswith("compressed_conv") for kernel in kernels)
 
 
+@pytest.mark.parametrize("spec", ["block_sparse(4,2) int4(group=16,asymmetric)", "int5(group=32,asymmetric)"])
+def test_groups_have_zero_points_of_their_own(spec: str) -> None:
+    needs_opencl()
+    conv = Conv(40, (3, 4), (3, 3), padding=1) if "sparse" in spec else Conv(64, (3, 4))
+    kernels = check(packed(matrix(10, conv.depth), spec, 0.25), conv)
+    assert any(kernel.startswith("compressed_conv") for kernel in kernels)
+
+
 def test_oclgrind_finds_no_race_and_no_bad_access(tmp_path: Path) -> None:
     conv = Conv(8, (5, 7), (3, 3), stride=2, padding=1)
     weight = packed(matrix(6, conv.depth), "block_sparse(4,4) int4", 0.25)
