@@ -42,7 +42,7 @@ class Ops(Protocol):
         ...
 
     def shift_right(self, value: Value, count: Value) -> Value:
-        """``value >> count`` for a ``value`` that is not negative and a ``count`` of 0 to 31."""
+        """``value >> count`` for a ``value`` that is not negative and a ``count`` of 0 to 31, which may be a number."""
         ...
 
     def compute(self, shape: Extents, element: Element, dtype: str) -> Any:
@@ -104,7 +104,11 @@ def ceildiv(extent: Value, divisor: int) -> Value:
 
 
 def symbol(ops: Ops, stream: Any, number: Value, bits: int) -> Value:
-    """Symbol ``number`` of a bit stream (see bits.py) of ``bits``-bit symbols, 1 to 8; as an unsigned number."""
+    """Symbol ``number`` of a bit stream (see bits.py) of ``bits``-bit symbols, 1 to 8; as an unsigned number.
+
+    Args:
+        number: a number is one that is known beforehand.
+    """
     if bits == 8:
         return stream[number]
     at = number % 8 * bits
@@ -112,7 +116,10 @@ def symbol(ops: Ops, stream: Any, number: Value, bits: int) -> Value:
     word = stream[byte]
     if 8 % bits:  # symbols straddle bytes; one that does not must not read beyond the last byte
         straddles = 8 - bits < shift
-        word = word + ops.where(straddles, stream[ops.where(straddles, byte + 1, byte)], 0) * 256
+        if not isinstance(straddles, bool):
+            word = word + ops.where(straddles, stream[ops.where(straddles, byte + 1, byte)], 0) * 256
+        elif straddles:
+            word = word + stream[byte + 1] * 256
     return ops.shift_right(word, shift) % 2**bits
 
 

@@ -91,7 +91,8 @@ class TeOps:
 
     def shift_right(self, value: Any, count: Any) -> Any:
         # Unsigned: of a count that may be negative for all it knows, TVM 0.27's bound of a shift is wrong (zero).
-        return (value.astype("uint32") >> count.astype("uint32")).astype("int32")
+        places = tirx.const(count, "uint32") if isinstance(count, int) else count.astype("uint32")
+        return (value.astype("uint32") >> places).astype("int32")
 
     def compute(self, shape: tuple[int, int], element: Element, dtype: str) -> _Load:
         return self._emit(shape, lambda row, column: element(row, column))

@@ -19,6 +19,7 @@ CODECS = [
     "f16",
     *(f"int{bits}" for bits in range(2, 9)),
     "int3(per=tensor)",
+    "int6(per=tensor,asymmetric)",
     "int4(group=32)",
     "int5(group=16,asymmetric)",
     "int8(group=64,asymmetric)",

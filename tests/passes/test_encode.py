@@ -21,6 +21,7 @@ FORMATS = [
     "int8",
     "int8(per=tensor,scale=f16)",
     "int3(per=tensor)",
+    "int6(per=tensor,asymmetric)",
     "int4(group=32,asymmetric) entropy",
     "codebook(11)",
     "vbd(4.5)",
