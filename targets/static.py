@@ -14,6 +14,9 @@ TEMPLATE = "tilewright.kernel"
 """Attribute of a PrimFunc that a template makes as a whole: JSON of {"kernel": which, ...parameters}."""
 DYNAMIC_QUANTIZE = "dynamic_quantize"
 
+OPERATIONS = "tilewright.operations"
+"""Annotation of a block whose kernel does another number of multiplications and additions than the block says."""
+
 NUM_INPUT = "num_input"
 """Attribute of ``main``: how many parameters, counted from the first, are the model's inputs. All others are packed
 arrays of weights. Without it every parameter is an input."""

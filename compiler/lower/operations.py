@@ -9,6 +9,8 @@ import tvm
 import tvm_ffi
 from tvm import s_tir, tirx
 
+from tilewright.targets.static import OPERATIONS
+
 _COPIES = (tvm.ir.TensorLoad, tirx.IntImm, tirx.FloatImm)
 
 
@@ -16,8 +18,8 @@ def count_operations(mod: Any) -> dict[str, int]:
     """Operations of every PrimFunc of a module, by name.
 
     A step of a reduction counts as two, a multiplication and an addition; an element of anything else as one, whatever
-    it takes to compute it; moving data counts as none. Padding that a kernel multiplies counts too; what a kernel of
-    compressed weights skips does not, nor does decoding.
+    it takes to compute it; moving data counts as none. A template may know better (``OPERATIONS``). Padding that a
+    kernel multiplies counts too; what a kernel of compressed weights skips does not, nor does decoding.
     """
     found = {var.name_hint: func for var, func in mod.functions.items() if isinstance(func, tirx.PrimFunc)}
     return {name: _operations(func) for name, func in found.items()}
@@ -30,7 +32,8 @@ def _operations(func: Any) -> int:
         nonlocal total
         if isinstance(node, s_tir.SBlock) and node.iter_vars:
             steps = math.prod(int(axis.dom.extent) for axis in node.iter_vars)
-            total += steps * (2 if node.init is not None else int(_computes(node.body)))
+            said = node.annotations.get(OPERATIONS)
+            total += steps * (2 if node.init is not None else int(_computes(node.body))) if said is None else int(said)
 
     tvm_ffi.structural_walk(func.body, visit, order="pre")
     return total

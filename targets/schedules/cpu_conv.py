@@ -8,7 +8,8 @@ generated apart, with the multiplications that would meet padding left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy.typing as npt
 from tvm import te, tirx
 
 from tilewright.targets.base import Device
-from tilewright.targets.schedules.cpu_spatial import panel_nest, parallel_if, store_tile
+from tilewright.targets.schedules.cpu_spatial import fetch_ahead, panel_nest, parallel_if, store_tile
 from tilewright.targets.schedules.cpu_tile import Core, best_tile
 from tilewright.targets.schedules.fused import Fused, mark, take_apart
 from tilewright.targets.schedules.ir import RegisterTile, i64, i64s, loop, padded, ramp, sequence
@@ -179,7 +180,7 @@ class _Emitter:
                 return [
                     loop(
                         c.group_channels,
-                        lambda k: tile.multiply_add([x(r, k) for r in range(size)], self._weights(tile, panel, k)),
+                        lambda k: self._step(tile, [x(r, k) for r in range(size)], panel, k),
                         name="k",
                     )
                 ]
@@ -231,7 +232,7 @@ class _Emitter:
                             self._load(image, w.row(y, i), w.column(x + p, j), s + first) if live[p] else None
                             for p in range(size)
                         ]
-                        return tile.multiply_add(scalars, self._weights(tile, panel, base + j * c.group_channels + s))
+                        return self._step(tile, scalars, panel, base + j * c.group_channels + s)
 
                     return loop(count, step, name="k")
 
@@ -251,12 +252,17 @@ class _Emitter:
     def _load(self, *indices: Any) -> Any:
         return tirx.BufferLoad(self.fused.operands[0], list(indices))
 
-    def _weights(self, tile: RegisterTile, panel: Any, step: Any) -> list[Any]:
+    def _step(self, tile: RegisterTile, scalars: Sequence[Any], panel: Any, step: Any) -> Any:
+        """One step of the reduction: a scalar for each pixel, or None, by the weights of a panel."""
         weight = self.fused.operands[1]
         panel = panel + self.group * self.conv.group_panels
-        return [
+        weights = [
             tirx.BufferLoad(weight, [panel, step, ramp(i64(v * tile.lanes), tile.lanes)]) for v in range(tile.vectors)
         ]
+        ahead = []
+        if 2 * 4 * math.prod(int(size) for size in weight.shape) > self.core.l2_bytes:
+            ahead = fetch_ahead(weight, [panel, step, i64(0)], tile.vectors * tile.lanes)
+        return sequence([*ahead, tile.multiply_add(scalars, weights)])
 
     def _tile(
         self,

@@ -6,6 +6,7 @@ Fixed weights are packed: constants here, in NumPy, and those that are only know
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -24,8 +25,10 @@ from tilewright.targets.schedules.cpu_matmul import Matmul, dense, matmul, pack_
 from tilewright.targets.schedules.cpu_packed_layers import PackedLayers
 from tilewright.targets.schedules.cpu_tile import Core
 from tilewright.targets.schedules.cpu_window import average_pool, depthwise, max_pool, pack_depthwise
+from tilewright.targets.schedules.cpu_winograd import fastest, winograd, winograd_weights
 from tilewright.targets.schedules.window import Window
 from tilewright.targets.static import StaticValues
+from tilewright.targets.tir import var_name
 
 
 def prepare(mod: Any, device: Device, packed: Sequence[PackedParameter] = ()) -> Prepared:
@@ -124,6 +127,13 @@ class _TemplateRewriter(LayerRewriter):
         out = function.params[-1]
         return self.emit_kernel(function, "pack", [weight], [int(size) for size in out.shape], str(out.dtype))
 
+    def parameter(self, packed: Any) -> Any:
+        """Packed weights such that what is computed of them is computed at load, not here."""
+        if not isinstance(packed, GenericConst):
+            return packed
+        name = f"{var_name(self.var)}.weight"
+        return self.packed_layers.weights.add(PackedParameter(name, packed.value.numpy()))
+
 
 def _conv2d(rewriter: _TemplateRewriter, call: Any, fixed: bool) -> Any:
     data, weight = call.args
@@ -144,9 +154,18 @@ def _conv2d(rewriter: _TemplateRewriter, call: Any, fixed: bool) -> Any:
             return quantized
         return rewriter.kernel(depthwise(window, channels), "depthwise", [data, packed], shape_of(call), "float32")
     conv = Conv2d(window, channels, out_channels, groups).tiled(rewriter.core)
+    minimal = fastest(window, channels, out_channels, groups, rewriter.packed_layers.device)
+    if minimal is not None:
+        conv = replace(conv, panel=minimal.panel)
     packed = rewriter.packed(
         weight, lambda array: pack_weights(array, conv.panel, groups), partial(cpu_conv.packing, conv)
     )
+    if minimal is not None:
+        stored = rewriter.parameter(packed)
+        at_points = rewriter.emit_kernel(
+            winograd_weights(minimal), "winograd_weights", [stored], minimal.weight_shape, "float32"
+        )
+        return rewriter.kernel(winograd(minimal), "winograd", [data, at_points], shape_of(call), "float32")
     return rewriter.kernel(conv2d(conv), "conv2d", [data, packed], shape_of(call), "float32")
 
 
@@ -185,9 +204,9 @@ def _matmul(rewriter: _TemplateRewriter, call: Any, fixed: bool) -> Any:
         compressed = rewriter.packed_layers.matmul(rewriter, left, right)
         if compressed is not None:
             return compressed
-        shape = Matmul.tiled(batch, (), rows, depth, columns, rewriter.core)
+        shape = Matmul.constant(batch, rows, depth, columns, rewriter.core)
         packed = rewriter.packed(
-            right, lambda array: pack_matrix(array, shape.panel), partial(cpu_matmul.packing, shape)
+            right, lambda array: pack_matrix(array, shape.lanes), partial(cpu_matmul.packing, shape)
         )
         return rewriter.kernel(dense(shape), "dense", [left, packed], shape_of(call), "float32")
     shape = Matmul.tiled(batch, other, rows, depth, columns, rewriter.core)

@@ -17,11 +17,13 @@ from tilewright.targets.schedules.cpu_quantize import quantize_rule
 from tilewright.targets.schedules.cpu_stage import stage_rule
 from tilewright.targets.schedules.cpu_transpose import transpose_rule
 from tilewright.targets.schedules.cpu_window import window_rule
+from tilewright.targets.schedules.cpu_winograd_kernel import winograd_rule
 
 Rule = Callable[[Any, Device], Any]  # (PrimFunc, device) -> PrimFunc, or None for "not mine"
 
 RULES: tuple[Rule, ...] = (
     conv2d_rule,
+    winograd_rule,
     window_rule,
     matmul_rule,
     compressed_rule,

@@ -139,6 +139,13 @@ class RegisterTile:
         return tirx.BufferStore(self.buffer, function(self.load(row, vector)), at)
 
 
+def prefetch(buffer: Any, indices: Sequence[Any]) -> Any:
+    """The call that fetches an element's cache line into the first level; it may lie beyond the buffer's end."""
+    address = tirx.address_of(tirx.BufferLoad(buffer, list(indices)))
+    read, all_levels, data = (tirx.IntImm("int32", value) for value in (0, 3, 1))
+    return tirx.call_llvm_intrin("void", "llvm.prefetch", address, read, all_levels, data)
+
+
 def vector_type(dtype: str, lanes: int) -> str:
     """The type of ``lanes`` elements."""
     return dtype if lanes == 1 else f"{dtype}x{lanes}"

@@ -39,6 +39,7 @@ FACTS = {
     "l1_bytes",
     "l2_bytes",
     "l3_bytes",
+    "winograd",
 }
 SLOTS = {"__TVMBackendAllocWorkspace", "__TVMBackendFreeWorkspace", "__TVMBackendParallelLaunch"}
 
