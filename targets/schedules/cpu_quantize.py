@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tvm import tirx
 
 from tilewright.targets.base import Device
-from tilewright.targets.schedules.cpu_dot import splat
+from tilewright.targets.schedules.cpu_dot import Dot, intrinsic, splat
 from tilewright.targets.schedules.cpu_math import ROUNDER, ROUNDER_BITS
 from tilewright.targets.schedules.cpu_tile import Core
-from tilewright.targets.schedules.ir import RegisterTile, broadcast, i64, loop, ramp, sequence
+from tilewright.targets.schedules.ir import RegisterTile, broadcast, i64, loop, ramp, sequence, vector_type
 from tilewright.targets.static import DYNAMIC_QUANTIZE, TEMPLATE
 
 _CHAINS = 4  # independent minima, to hide their latency
 _TINY = 2.0**-64
+_ROUNDING = 4  # of AVX-512: as the processor is set to
 
 
 def quantize_rule(func: Any, device: Device) -> Any:
@@ -30,35 +31,88 @@ def quantize_rule(func: Any, device: Device) -> Any:
     return tirx.PrimFunc(func.params, body, func.ret_type, attrs=func.attrs)
 
 
-def rounded(x: Any, scale: Any, zero: Any, lanes: int) -> Any:
-    """round(clamp(x / scale, -zero, 255 - zero)) above ``ROUNDER_BITS``, as int32; the quotient is that of cpu_math.
+def is_tiny(scale: Any) -> Any:
+    """Whether a scale's reciprocal, or what is left after a first quotient, could leave the range of float32."""
+    return scale < tirx.const(_TINY, "float32")
 
-    Clamping x instead of the quotient, a quarter beyond what rounds to the ends, leaves nothing that could overflow;
-    tiny scales, whose reciprocal would, are multiplied by a power of two as x is.
-    """
+
+def power_of(tiny: bool) -> Any:
+    """What both sides of a division by such a scale are multiplied by; None is one."""
+    return tirx.const(1 / _TINY, "float32") if tiny else None
+
+
+def _quotient(x: Any, scale: Any, lanes: int, power: Any) -> Any:
+    """x / scale as cpu_math has it, of ``power * x`` and ``power * scale`` if there is a power."""
 
     def fma(a: Any, b: Any, c: Any) -> Any:
-        return tirx.call_llvm_pure_intrin(f"float32x{lanes}" if lanes > 1 else "float32", "llvm.fma", a, b, c)
+        return tirx.call_llvm_pure_intrin(vector_type("float32", lanes), "llvm.fma", a, b, c)
 
-    def bound(end: float) -> Any:
-        return broadcast((tirx.const(end, "float32") - zero) * scale, lanes)
-
-    power = tirx.Select(
-        scale < tirx.const(_TINY, "float32"), tirx.const(1 / _TINY, "float32"), tirx.const(1, "float32")
-    )
-    divisor = scale * power
-    reciprocal = broadcast(tirx.const(1, "float32") / divisor, lanes)
-    x = tirx.min(tirx.max(x, bound(-0.25)), bound(255.25)) * broadcast(power, lanes)
+    if power is not None:
+        x, scale = x * broadcast(power, lanes), scale * power
+    reciprocal = broadcast(tirx.const(1, "float32") / scale, lanes)
     first = x * reciprocal
-    rest = fma(splat("float32", -1, lanes) * first, broadcast(divisor, lanes), x)
-    rounded = fma(rest, reciprocal, first) + splat("float32", ROUNDER, lanes)
-    return tirx.reinterpret(f"int32x{lanes}" if lanes > 1 else "int32", rounded)
+    rest = fma(splat("float32", -1, lanes) * first, broadcast(scale, lanes), x)
+    return fma(rest, reciprocal, first)
+
+
+def _bound(end: float, scale: Any, zero: Any, lanes: int) -> Any:
+    return broadcast((tirx.const(end, "float32") - zero) * scale, lanes)
+
+
+def rounded(x: Any, scale: Any, zero: Any, lanes: int, power: Any) -> Any:
+    """round(clamp(x / scale, -zero, 255 - zero)) above ``ROUNDER_BITS``, as int32.
+
+    Clamping x instead of the quotient, a quarter beyond what rounds to the ends, leaves nothing that could overflow.
+
+    Args:
+        power: a power of two where the scale may be tiny (``is_tiny``), or None.
+    """
+    x = tirx.min(tirx.max(x, _bound(-0.25, scale, zero, lanes)), _bound(255.25, scale, zero, lanes))
+    bits = _quotient(x, scale, lanes, power) + splat("float32", ROUNDER, lanes)
+    return tirx.reinterpret(vector_type("int32", lanes), bits)
+
+
+_CONVERT = {4: "llvm.x86.sse2.cvtps2dq", 8: "llvm.x86.avx.cvt.ps2dq.256", 16: "llvm.x86.avx512.mask.cvtps2dq.512"}
+_PACK = {4: "llvm.x86.sse2.{}.128", 8: "llvm.x86.avx2.{}", 16: "llvm.x86.avx512.{}.512"}
+
+
+def packs(device: Device, lanes: int) -> bool:
+    """Whether ``words`` has its instructions."""
+    return Dot.of(device).kind in ("vnni", "madd") and lanes in _PACK
+
+
+def words(values: Sequence[Any], scale: Any, zero: Any, lanes: int, power: Any) -> Any:
+    """clamp(round(x / scale) + zero, 0, 255) of four vectors, their bytes side by side: uint8 of ``4 * lanes``.
+
+    The instructions of x86 that narrow integers saturate, which leaves one end to clamp: to integers too large floats
+    become the lowest of all. These instructions work on 16 bytes at a time: four of each vector, one after the other.
+
+    Args:
+        zero: int32.
+        power: as ``rounded`` has it.
+    """
+
+    def integers(x: Any) -> Any:
+        x = tirx.min(x, _bound(255.25, scale, zero.astype("float32"), lanes))
+        unmasked = [splat("int32", 0, lanes), tirx.const(-1, "int16"), tirx.const(_ROUNDING, "int32")]
+        operands = [_quotient(x, scale, lanes, power), *(unmasked if lanes == 16 else [])]
+        return intrinsic(vector_type("int32", lanes), _CONVERT[lanes], *operands)
+
+    def halves(a: Any, b: Any) -> Any:
+        both = intrinsic(f"int16x{2 * lanes}", _PACK[lanes].format("packssdw"), integers(a), integers(b))
+        return both + broadcast(zero.astype("int16"), 2 * lanes)
+
+    a, b, c, d = values
+    bytes_ = intrinsic(f"int8x{4 * lanes}", _PACK[lanes].format("packuswb"), halves(a, b), halves(c, d))
+    order = [first + 4 * lane + place for first in range(0, 4 * lanes, 16) for place in range(4) for lane in range(4)]
+    return tirx.reinterpret(f"uint8x{4 * lanes}", tirx.Shuffle([bytes_], order))
 
 
 def _bytes(x: Any, scale: Any, zero: Any, lanes: int) -> Any:
     """clamp(round(x / scale) + zero, 0, 255) as uint8, for a vector x and scalars."""
     offset = zero.astype("int32") - tirx.const(ROUNDER_BITS, "int32")
-    whole = rounded(x, scale, zero, lanes) + broadcast(offset, lanes)
+    power = tirx.Select(is_tiny(scale), power_of(True), tirx.const(1, "float32"))
+    whole = rounded(x, scale, zero, lanes, power) + broadcast(offset, lanes)
     return whole.astype(f"uint8x{lanes}" if lanes > 1 else "uint8")
 
 

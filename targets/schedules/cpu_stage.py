@@ -12,7 +12,7 @@ from tvm import te, tirx
 from tilewright.targets.base import Device
 from tilewright.targets.schedules.cpu_dot import splat
 from tilewright.targets.schedules.cpu_fallback import PARALLEL_WORK
-from tilewright.targets.schedules.cpu_quantize import rounded
+from tilewright.targets.schedules.cpu_quantize import is_tiny, packs, power_of, rounded, words
 from tilewright.targets.schedules.cpu_tile import Core
 from tilewright.targets.schedules.ir import PARALLEL, SERIAL, broadcast, i64, i64s, loop, ramp, sequence
 from tilewright.targets.static import TEMPLATE
@@ -82,28 +82,34 @@ def stage_rule(func: Any, device: Device) -> Any:
     if template.get("kernel") != _STAGE:
         return None
     stage, lanes = Stage(**template["stage"]), Core.of(device).lanes
-    body = _bytes(stage, lanes, *func.params) if stage.integer else _floats(stage, lanes, *func.params)
+    body = _bytes(stage, lanes, device, *func.params) if stage.integer else _floats(stage, lanes, *func.params)
     return tirx.PrimFunc(func.params, body, func.ret_type, attrs=func.attrs)
 
 
-def _bytes(stage: Stage, lanes: int, image: Any, scale: Any, zero: Any, result: Any) -> Any:
+def _bytes(stage: Stage, lanes: int, device: Device, image: Any, scale: Any, zero: Any, result: Any) -> Any:
+    """Loops for tiny scales and for others, which take a multiplication less."""
     divisor, z = tirx.Var("s", "float32"), tirx.Var("z", "int32")
 
     def zeros(width: int) -> Any:
         return broadcast(z.astype("uint8"), 4 * width)
 
-    def pixels(n: Any, first: Any, y: Any, x: Any, channels: int, width: int) -> Any:
-        values = [
-            rounded(tirx.BufferLoad(image, [n, first + c, y, ramp(x, width)]), divisor, z.astype("float32"), width)
-            for c in range(channels)
-        ]
-        return tirx.reinterpret(f"uint8x{4 * width}", _merged(values, width)) + zeros(width)
-
     def put(n: Any, group: Any, y: Any, x: Any, value: Any, width: int) -> Any:
         return tirx.BufferStore(result, value, [n, group, y, x, ramp(i64(0), 4 * width)])
 
+    def framed(tiny: bool) -> Any:
+        power = power_of(tiny)
+
+        def pixels(n: Any, first: Any, y: Any, x: Any, channels: int, width: int) -> Any:
+            loaded = [tirx.BufferLoad(image, [n, first + c, y, ramp(x, width)]) for c in range(channels)]
+            if channels == 4 and packs(device, width):
+                return words(loaded, divisor, z, width, power)
+            values = [rounded(value, divisor, z.astype("float32"), width, power) for value in loaded]
+            return tirx.reinterpret(f"uint8x{4 * width}", _merged(values, width)) + zeros(width)
+
+        return _framed(stage, 4, lanes, pixels, zeros, put)
+
     bound = [tirx.Bind(divisor, tirx.BufferLoad(scale, [])), tirx.Bind(z, tirx.BufferLoad(zero, []))]
-    return sequence([*bound, _framed(stage, 4, lanes, pixels, zeros, put)])
+    return sequence([*bound, tirx.IfThenElse(is_tiny(divisor), framed(True), framed(False))])
 
 
 def _merged(values: Sequence[Any], width: int) -> Any:
