@@ -1,14 +1,17 @@
 """Matrix products: by constant weights (packed, batch 1 or more rows) and of two activations (attention).
 
-The register tile is that of cpu_conv.py with matrix rows for pixels. A single row walks through the weights at memory
-speed; packed panels [panel][k][column in panel] make it one stream.
+The register tile is that of cpu_conv.py with matrix rows for pixels. Products of few rows take as long as reading the
+weights, once. These are packed as [vector of columns][k][column in vector], which makes each vector of a tile a stream
+of its own: one core reads several streams faster than one, for hardware prefetches within a page of each. Where a panel
+is too large for the second-level cache and there are more rows than a register tile has, all tiles take turns on a few
+steps of the reduction, whose weights stay in the first level meanwhile; their sums wait in between.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,10 +19,21 @@ import numpy.typing as npt
 from tvm import te, tirx
 
 from tilewright.targets.base import Device
-from tilewright.targets.schedules.cpu_spatial import panel_nest, parallel_if, store_tile
+from tilewright.targets.schedules.cpu_spatial import fetch_ahead, panel_nest, parallel_if, store_tile
 from tilewright.targets.schedules.cpu_tile import Core, best_tile
 from tilewright.targets.schedules.fused import Fused, mark, take_apart
-from tilewright.targets.schedules.ir import SERIAL, RegisterTile, i64, i64s, loop, padded, ramp, sequence, unflatten
+from tilewright.targets.schedules.ir import (
+    SERIAL,
+    RegisterTile,
+    broadcast,
+    i64,
+    i64s,
+    loop,
+    padded,
+    ramp,
+    sequence,
+    unflatten,
+)
 
 _DTYPE = "float32"
 
@@ -29,8 +43,11 @@ class Matmul:
     """``[*batch, rows, depth] x [*other, depth, columns]``; ``other`` broadcasts to ``batch``, and () is one matrix.
 
     Attributes:
-        panel: columns that are packed or computed together.
+        panel: columns that are computed together.
         tile: rows that share registers.
+        lanes: columns that are packed together.
+        group: rows whose tiles take turns on a few steps of the reduction, ``block``.
+        streamed: whether weights are too many to stay in the second-level cache.
     """
 
     batch: tuple[int, ...]
@@ -40,6 +57,10 @@ class Matmul:
     columns: int
     panel: int = 0
     tile: int = 0
+    lanes: int = 1
+    group: int = 0
+    block: int = 0
+    streamed: bool = False
 
     @classmethod
     def tiled(
@@ -49,18 +70,38 @@ class Matmul:
         tile = best_tile(length, columns, depth, core)
         return cls(tuple(batch), tuple(other), rows, depth, columns, tile.vectors * core.lanes, tile.rows)
 
+    @classmethod
+    def constant(cls, batch: Sequence[int], rows: int, depth: int, columns: int, core: Core) -> Matmul:
+        """By constant weights."""
+        streamed = 8 * depth * columns > core.l2_bytes
+        if streamed:  # from the last cache or memory, which also hold up loads of the input
+            core = replace(
+                core, l2_bytes_per_cycle=core.l2_bytes_per_cycle / 2, loads_per_cycle=core.loads_per_cycle / 2
+            )
+        shape = replace(cls.tiled(batch, (), rows, depth, columns, core), lanes=core.lanes, streamed=streamed)
+        piece, limit = 4 * depth * shape.panel, core.l1_bytes // 2
+        if 2 * piece <= core.l2_bytes:
+            return replace(shape, block=depth, group=shape.tile)
+        block = -(-depth // -(-piece // limit))
+        return replace(shape, block=block, group=max(1, limit // (4 * shape.panel * shape.tile)) * shape.tile)
+
     @property
     def output(self) -> tuple[int, ...]:
         return (*self.batch, self.rows, self.columns)
 
+    @property
+    def packed(self) -> tuple[int, int, int]:
+        """Shape of the packed weights."""
+        return -(-self.columns // self.lanes), self.depth, self.lanes
 
-def pack_matrix(weights: npt.NDArray[np.generic], panel: int) -> npt.NDArray[np.generic]:
-    """[depth, columns] as [panel][depth][column in panel], padded with zeros."""
+
+def pack_matrix(weights: npt.NDArray[np.generic], lanes: int) -> npt.NDArray[np.generic]:
+    """[depth, columns] as [vector][depth][column in vector], padded with zeros."""
     depth, columns = weights.shape
-    panels = -(-columns // panel)
-    packed = np.zeros((depth, panels * panel), weights.dtype)
+    vectors = -(-columns // lanes)
+    packed = np.zeros((depth, vectors * lanes), weights.dtype)
     packed[:, :columns] = weights
-    return np.ascontiguousarray(packed.reshape(depth, panels, panel).transpose(1, 0, 2))
+    return np.ascontiguousarray(packed.reshape(depth, vectors, lanes).transpose(1, 0, 2))
 
 
 def packing(shape: Matmul) -> Any:
@@ -69,27 +110,24 @@ def packing(shape: Matmul) -> Any:
     s = shape
     weight = te.placeholder(i64s(s.depth, s.columns), _DTYPE, "weight")
 
-    def element(panel: Any, k: Any, lane: Any) -> Any:
-        column = panel * s.panel + lane
+    def element(vector: Any, k: Any, lane: Any) -> Any:
+        column = vector * s.lanes + lane
         value = weight[k, column]
-        return value if s.columns % s.panel == 0 else padded(column < s.columns, value)
+        return value if s.columns % s.lanes == 0 else padded(column < s.columns, value)
 
-    return te.create_prim_func(
-        [weight, te.compute(i64s(-(-s.columns // s.panel), s.depth, s.panel), element, name="pack")]
-    )
+    return te.create_prim_func([weight, te.compute(i64s(*s.packed), element, name="pack")])
 
 
 def dense(shape: Matmul) -> Any:
     """The PrimFunc (input [*batch, rows, depth], packed weights, output) of a product by constant weights."""
     s = shape
-    panels = -(-s.columns // s.panel)
     data = te.placeholder(i64s(*s.batch, s.rows, s.depth), _DTYPE, "data")
-    weight = te.placeholder(i64s(panels, s.depth, s.panel), _DTYPE, "weight")
+    weight = te.placeholder(i64s(*s.packed), _DTYPE, "weight")
     k = te.reduce_axis((i64(0), i64(s.depth)), "k")
 
     def element(*index: Any) -> Any:
         *row, column = index
-        return te.sum(data(*row, k) * weight[column // s.panel, k, column % s.panel], axis=k)
+        return te.sum(data(*row, k) * weight[column // s.lanes, k, column % s.lanes], axis=k)
 
     return _fusable(
         [data, weight, te.compute(i64s(*s.output), element, name="dense", attrs=mark("dense", **asdict(s)))]
@@ -139,30 +177,89 @@ def _dense_body(fused: Fused, shape: Matmul, core: Core) -> Any:
     flat = [i64(0)] * (len(s.batch) + 1)
     total = math.prod(s.batch) * s.rows
 
-    def tile_at(first: Any, size: int, panel: Any, columns: int) -> Any:
-        tile = RegisterTile.make(size, -(-columns // core.lanes), core.lanes)
+    def reduction(tile: RegisterTile, row: Any, vector: Any, begin: Any, steps: Any) -> Any:
+        """``tile`` += rows from ``row`` by vectors of columns from ``vector``, of that part of the depth."""
 
-        def step(k: Any) -> Any:
-            scalars = [tirx.BufferLoad(data, [*flat, (first + r) * s.depth + k]) for r in range(size)]
-            vectors = [
-                tirx.BufferLoad(weight, [panel, k, ramp(i64(v * core.lanes), core.lanes)]) for v in range(tile.vectors)
+        def step(index: Any) -> Any:
+            k = begin + index
+            scalars = [tirx.BufferLoad(data, [*flat, (row + r) * s.depth + k]) for r in range(tile.rows)]
+            vectors = [tirx.BufferLoad(weight, [vector + v, k, ramp(i64(0), s.lanes)]) for v in range(tile.vectors)]
+            ahead: list[Any] = []
+            for v in range(tile.vectors if s.streamed else 0):
+                ahead += fetch_ahead(weight, [vector + v, k, i64(0)], s.lanes)
+            return sequence([*ahead, tile.multiply_add(scalars, vectors)])
+
+        return loop(steps, step, name="k")
+
+    def group_at(first: Any, rows: int, panel: Any, columns: int) -> Any:
+        count = -(-columns // s.lanes)
+        vector = panel * (s.panel // s.lanes)
+
+        def stored(tile: RegisterTile, row: Any) -> list[Any]:
+            def position(r: Any) -> list[Any]:
+                return unflatten(row + r, (*s.batch, s.rows))
+
+            return store_tile(fused, tile, panel * s.panel, columns, position)
+
+        if rows <= s.tile:
+            tile = RegisterTile.make(rows, count, s.lanes)
+            return sequence([*tile.fill(0.0), reduction(tile, first, vector, i64(0), s.depth), *stored(tile, first)])
+        sums = tirx.decl_buffer(i64s(rows, count * s.lanes), _DTYPE, name="sums", scope="local")
+
+        def at(row: Any, v: int) -> list[Any]:
+            return [row, ramp(i64(v * s.lanes), s.lanes)]
+
+        def tiles(body: Callable[[RegisterTile, Any], list[Any]]) -> Any:
+            """For each tile of rows: its sums into registers, then ``body(registers, first row of the tile)``."""
+
+            def one(row: Any, size: int) -> Any:
+                tile = RegisterTile.make(size, count, s.lanes)
+                loads = [
+                    tile.combine(r, v, lambda _, r=r, v=v: tirx.BufferLoad(sums, at(row + r, v)))  # type: ignore[misc]
+                    for r in range(size)
+                    for v in range(count)
+                ]
+                return sequence([tirx.AllocBuffer(tile.buffer), *loads, *body(tile, row)])
+
+            full, rest = divmod(rows, s.tile)
+            parts = [loop(full, lambda t: one(t * s.tile, s.tile), name="tile")]
+            return sequence([*parts, one(i64(full * s.tile), rest)] if rest else parts)
+
+        def clear(row: Any) -> Any:
+            zero = broadcast(tirx.const(0.0, _DTYPE), s.lanes)
+            return sequence([tirx.BufferStore(sums, zero, at(row, v)) for v in range(count)])
+
+        def block(index: Any) -> Any:
+            begin = index * s.block
+            steps = s.block if s.depth % s.block == 0 else tirx.min(i64(s.block), s.depth - begin)
+
+            def add(tile: RegisterTile, row: Any) -> list[Any]:
+                back = [
+                    tirx.BufferStore(sums, tile.load(r, v), at(row + r, v))
+                    for r in range(tile.rows)
+                    for v in range(count)
+                ]
+                return [reduction(tile, first + row, vector, begin, steps), *back]
+
+            return tiles(add)
+
+        return sequence(
+            [
+                tirx.AllocBuffer(sums),
+                loop(rows, clear, name="row"),
+                loop(-(-s.depth // s.block), block, name="block"),
+                tiles(lambda tile, row: stored(tile, first + row)),
             ]
-            return tile.multiply_add(scalars, vectors)
+        )
 
-        def position(row: int) -> list[Any]:
-            return unflatten(first + row, (*s.batch, s.rows))
-
-        stores = store_tile(fused, tile, panel * s.panel, columns, position)
-        return sequence([*tile.fill(0.0), loop(s.depth, step, name="k"), *stores])
-
-    full, rest = divmod(total, s.tile)
+    full, rest = divmod(total, s.group)
     work = total * s.depth * s.columns
     parts = []
-    for first, count, size in ((0, full, s.tile), (full * s.tile, 1, rest)):
+    for first, count, size in ((0, full, s.group), (full * s.group, 1, rest)):
         if count and size:
 
             def rows(t: Any, panel: Any, columns: int, first: int = first, size: int = size) -> Any:
-                return tile_at(t * s.tile + first, size, panel, columns)
+                return group_at(t * s.group + first, size, panel, columns)
 
             parts += panel_nest(count, s.columns, s.panel, 4 * s.depth * s.columns, work, core, rows)
     return sequence(parts)

@@ -20,8 +20,8 @@ class Core:
     l3_bytes: int  # of the last cache, what one network may hope for
     fma_latency: int = 4
     fma_per_cycle: int = 2
-    loads_per_cycle: int = 2
-    l2_bytes_per_cycle: int = 32
+    loads_per_cycle: float = 2
+    l2_bytes_per_cycle: float = 32
 
     @classmethod
     def of(cls, device: Device) -> Core:

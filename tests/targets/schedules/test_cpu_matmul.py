@@ -11,7 +11,10 @@ from onnx import TensorProto, helper
 
 from tests.models import make_model
 from tests.targets.running import check, levels_here
-from tilewright.targets.schedules.cpu_matmul import pack_matrix
+from tilewright.targets import device_facts
+from tilewright.targets.base import Device
+from tilewright.targets.schedules.cpu_matmul import Matmul, pack_matrix
+from tilewright.targets.schedules.cpu_tile import Core
 
 
 def product_model(left: list[int], right: list[int], constant: bool) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
@@ -53,6 +56,31 @@ def test_equals_onnxruntime(case: tuple[onnx.ModelProto, dict[str, np.ndarray]],
     model, feeds = case
     levels = levels_here()
     check(model, feeds, levels[level % len(levels)])
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(st.integers(1, 60), st.integers(40, 300), st.integers(1, 150), st.integers(0, 2), st.integers(1, 2))
+def test_weights_that_fit_no_cache(rows: int, depth: int, columns: int, level: int, threads: int) -> None:
+    """A device of such small caches that tiles of rows take turns, whatever the rest of rows, steps and columns."""
+    model, feeds = product_model([rows, depth], [depth, columns], True)
+    levels = levels_here()
+    check(model, feeds, f"{levels[level % len(levels)]}:l1_bytes=8192,l2_bytes=8192", threads=threads)
+
+
+LEVEL_1, LEVEL_2 = 8192, 65536
+
+
+@given(st.integers(1, 300), st.integers(1, 5000), st.integers(1, 600))
+def test_turns_stay_within_the_caches(rows: int, depth: int, columns: int) -> None:
+    facts = {**device_facts("cpu-avx512"), "l1_bytes": LEVEL_1, "l2_bytes": LEVEL_2}
+    shape = Matmul.constant((), rows, depth, columns, Core.of(Device("cpu-avx512", facts)))
+    assert shape.group % shape.tile == 0
+    assert 1 <= shape.block <= depth
+    if shape.group > shape.tile:
+        assert 4 * shape.panel * (shape.block - 1) <= LEVEL_1 // 2
+        assert 4 * shape.panel * shape.group <= LEVEL_1 // 2
+    if shape.block == depth:
+        assert 4 * shape.panel * depth <= max(LEVEL_2 // 2, LEVEL_1 // 2)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
