@@ -19,6 +19,7 @@ from tilewright.targets.schedules.cpu_astc_blocks import AstcBlocks
 from tilewright.targets.schedules.cpu_kernel_weights import BREAK_EVEN_ONE_ROW
 from tilewright.targets.schedules.cpu_staging import image_with_padding, padded_image
 from tilewright.targets.schedules.cpu_tile import Core
+from tilewright.targets.schedules.cpu_winograd import speedup
 from tilewright.targets.schedules.window import Window
 
 _FIELD_BITS = 8  # of symbols to entropy coders: fields of a word are of a block's columns and no symbol of their own
@@ -52,6 +53,8 @@ def slower(layer: AstcLayer, unpacked_bytes: int, device: Device) -> str:
     large = 4 * b.outputs * b.depth > _CACHES * core.l2_bytes
     if layer.strip and not (large and filled >= _FILLED):
         return "computes in float32 for many rows, where unpacked weights are as fast"
+    if layer.window is not None and speedup(layer.window, layer.shape[3], b.outputs, 1, device) > 1:
+        return "unpacked weights need fewer multiplications, by minimal filtering"
     return ""
 
 

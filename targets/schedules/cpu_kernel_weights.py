@@ -51,7 +51,13 @@ class KernelWeights:
 
 
 def kernel_weights(
-    weight: CompressedWeight, integer: bool, rows: int, device: Device, taps: int = 1, unpacked_bytes: int = 0
+    weight: CompressedWeight,
+    integer: bool,
+    rows: int,
+    device: Device,
+    taps: int = 1,
+    unpacked_bytes: int = 0,
+    speedup: float = 1.0,
 ) -> tuple[KernelWeights, ...] | str:
     """Packs a weight for kernels: one, or one for each bit depth. Rows that belong to none are zero.
 
@@ -60,6 +66,7 @@ def kernel_weights(
         rows: that the kernel multiplies the weight with at a time.
         taps: of a convolution; no block may belong to two.
         unpacked_bytes: what compressed weights of the network would take in float32; by default what this one would.
+        speedup: of the dense kernel over one that does all multiplications (cpu_winograd.py).
 
     Returns:
         What the kernels read, or the reason why the dense kernel does better.
@@ -73,7 +80,8 @@ def kernel_weights(
     layout, found = weight.format.layout, []
     unpacked_bytes = unpacked_bytes or 4 * math.prod(weight.unpack.matrix)
     for payload in payloads:
-        wants = _Wants(integer and payload.is_integer and depth <= _MOST_DEPTH, rows, taps, device, unpacked_bytes)
+        as_bytes = integer and payload.is_integer and depth <= _MOST_DEPTH
+        wants = _Wants(as_bytes, rows, taps, device, unpacked_bytes, speedup)
         if isinstance(layout, BlockSparse):
             made = wants.sparse(payload, depth, layout)
         else:
@@ -99,6 +107,7 @@ class _Wants:
     taps: int
     device: Device
     unpacked_bytes: int
+    speedup: float
 
     @property
     def core(self) -> Core:
@@ -204,7 +213,7 @@ class _Wants:
             saved = min(32 / blocks.bits, self._reading / looking) if looking else 32 / blocks.bits
             return min(1.0, BREAK_EVEN_ONE_ROW * filled * saved)
         together = min(self.rows, _TOGETHER)
-        return _BREAK_EVEN * filled * together / (together + looking / 2)
+        return _BREAK_EVEN / self.speedup * filled * together / (together + looking / 2)
 
 
 def _vectors(outputs: int, lanes: int, most: int) -> int:

@@ -36,6 +36,7 @@ from tilewright.targets.schedules.cpu_staging import (
 )
 from tilewright.targets.schedules.cpu_tile import Core
 from tilewright.targets.schedules.cpu_window import depthwise, max_pool
+from tilewright.targets.schedules.cpu_winograd import speedup
 from tilewright.targets.schedules.staging import (
     DEQUANTIZE,
     Quantized,
@@ -210,11 +211,11 @@ class PackedLayers:
         return Dot.of(self.device).offset if packed.blocks.word == 4 else 0
 
     def _kernel_weights(
-        self, weight: CompressedWeight, integer: bool, rows: int, taps: int
+        self, weight: CompressedWeight, integer: bool, rows: int, taps: int, speedup: float = 1.0
     ) -> tuple[KernelWeights, ...] | None:
         parts: tuple[KernelWeights, ...] | None
         parts = self._or_reason(
-            weight, kernel_weights(weight, integer, rows, self.device, taps, self.weights.unpacked_bytes)
+            weight, kernel_weights(weight, integer, rows, self.device, taps, self.weights.unpacked_bytes, speedup)
         )
         return parts
 
@@ -225,7 +226,9 @@ class PackedLayers:
         if not _is_of_taps(weight, window):
             return None
         pixels = window.batch * window.out_height * window.out_width
-        return self._kernel_weights(weight, integer, pixels, window.kernel_height * window.kernel_width)
+        outputs, taps, channels = weight.unpack.split
+        dense = speedup(window, channels, outputs, 1, self.device)
+        return self._kernel_weights(weight, integer, pixels, taps, dense)
 
     def _planar(
         self,

@@ -106,14 +106,25 @@ def fastest(window: Window, channels: int, out_channels: int, groups: int, devic
     regular = (w.stride_h, w.stride_w, w.dilation_h, w.dilation_w) == (1, 1, 1, 1)
     if not regular or groups != 1 or w.kernel_width != taps or taps not in (3, 5):
         return None
-    tile = best_tile(w.out_width, out_channels, taps * taps * channels, core)
-    pixels, panel = w.batch * w.out_height * w.out_width, tile.vectors * core.lanes
-    direct = _product_cycles(pixels, tile.rows, out_channels, panel, taps * taps * channels, core)
-    direct += 4 * taps * taps * channels * out_channels * _FAR
     outputs = [outputs for outputs in sizes(taps) if outputs <= device.facts["winograd"]]
     found = [tiled(window, channels, out_channels, count, core) for count in outputs]
     best = min(found, key=lambda one: one.cycles(core), default=None)
-    return best if best is not None and best.cycles(core) < direct else None
+    return best if best is not None and best.cycles(core) < _direct(window, channels, out_channels, core) else None
+
+
+def speedup(window: Window, channels: int, out_channels: int, groups: int, device: Device) -> float:
+    """How many times as fast as the direct convolution the model expects the dense kernel to be."""
+    best, core = fastest(window, channels, out_channels, groups, device), Core.of(device)
+    return 1.0 if best is None else _direct(window, channels, out_channels, core) / best.cycles(core)
+
+
+def _direct(window: Window, channels: int, out_channels: int, core: Core) -> float:
+    """Cycles of cpu_conv.py for a convolution without groups."""
+    w, depth = window, window.kernel_height * window.kernel_width * channels
+    tile = best_tile(w.out_width, out_channels, depth, core)
+    pixels, panel = w.batch * w.out_height * w.out_width, tile.vectors * core.lanes
+    products = _product_cycles(pixels, tile.rows, out_channels, panel, depth, core)
+    return products + 4 * depth * out_channels * _FAR
 
 
 def _product_cycles(rows: int, tile: int, columns: int, panel: int, depth: int, core: Core) -> float:

@@ -228,6 +228,14 @@ def test_refusals_say_why(spec: str, density: float | None, integer: bool, rows:
     assert reason in made
 
 
+@pytest.mark.parametrize(("density", "speedup", "sparse"), [(0.5, 1.0, True), (0.5, 2.5, False), (0.1, 2.5, True)])
+def test_fewer_blocks_pay_where_the_dense_kernel_multiplies_less(density: float, speedup: float, sparse: bool) -> None:
+    matrix = np.random.default_rng(0).standard_normal((64, 9 * 64)).astype(np.float32)
+    found, _ = weight(matrix, "block_sparse(16,1) f32", density, 9)
+    made = kernel_weights(found, False, 3136, resolve("cpu-avx512").device, 9, speedup=speedup)
+    assert isinstance(made, str) != sparse
+
+
 @pytest.mark.parametrize(("centroids", "near"), [(16, True), (64, True), (256, False)])
 def test_lookups_pay_where_reading_takes_longer(centroids: int, near: bool) -> None:
     """Large tables are gathered, which takes longer than reading unpacked weights that are still in the last cache."""

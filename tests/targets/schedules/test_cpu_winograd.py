@@ -15,7 +15,7 @@ from tests.targets.schedules.test_cpu_conv import conv_model
 from tilewright.targets import resolve
 from tilewright.targets.schedules.cpu_conv import pack_weights
 from tilewright.targets.schedules.cpu_tile import Core
-from tilewright.targets.schedules.cpu_winograd import fastest, tiled, winograd, winograd_weights
+from tilewright.targets.schedules.cpu_winograd import fastest, speedup, tiled, winograd, winograd_weights
 from tilewright.targets.schedules.window import Window
 
 
@@ -63,6 +63,12 @@ def test_a_device_may_limit_or_forbid_it() -> None:
     assert small is not None
     assert small.outputs == 2
     assert fastest(window(56), 64, 64, 1, resolve("cpu-vnni:winograd=0").device) is None
+
+
+def test_speedup_is_one_where_convolution_is_direct() -> None:
+    device = resolve("cpu-vnni").device
+    assert speedup(window(7), 512, 512, 1, device) == 1
+    assert 2 < speedup(window(56), 64, 64, 1, device) < 4
 
 
 def test_the_file_holds_the_weights_as_they_are() -> None:
