@@ -3,6 +3,9 @@
 A work-item reads block after block of one block row, 16 bytes each, side by side with its neighbours. Where the bits of
 a block lie is known, so that the format's element decoder, evaluated for every texel of a block, comes down to shifts,
 masks and small tables; what texels share is computed once. Scales of rows follow in the epilogue.
+
+Of a sparse layout the blocks are those of what it keeps: a texel's column of the matrix stands in the layout's index,
+once for all texels of a column where sparse blocks are as high as whole blocks of texels, else for each of them.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from tilewright.formats.codecs.astc.codec import ZERO, Astc
 from tilewright.formats.codecs.astc.element import decoder
 from tilewright.formats.codecs.astc.encode import scheme_of
 from tilewright.formats.codecs.astc.modes import BLOCK_BYTES
+from tilewright.formats.layouts.block_sparse import BlockSparse
 from tilewright.formats.layouts.dense import Dense
 from tilewright.formats.registry import Format
 from tilewright.targets.schedules.fused import Fused, mark, take_apart
@@ -34,6 +38,7 @@ Array = npt.NDArray[Any]
 TEMPLATE = "gpu_astc"
 _WORDS = BLOCK_BYTES // 4  # of 32 bits in a block
 _MOST_TEXELS = 64
+_LAST_BLOCK = (1 << 16) - 1  # that an index can name
 _MOST_ROWS = 8  # a weight takes some twenty operations to decode
 
 
@@ -44,7 +49,10 @@ class AstcProduct:
     Attributes:
         width, height, levels: of a block, see the codec ``astc``.
         outputs: of the layer.
-        shape: of the activations, [*batch, rows, depth]; depth padded to whole blocks.
+        shape: of the activations, [*batch, rows, depth]; depth padded to whole blocks of texels or, where they are
+            sparse, to those of the layout, and one of zeros after them, which columns of padding stand for.
+        bh, bw: outputs and columns of a sparse block; 0 for dense matrices.
+        columns: that a sparse layout keeps, padded to whole blocks of texels.
         lanes, tile, splits: see Grid.
     """
 
@@ -54,6 +62,9 @@ class AstcProduct:
     outputs: int
     shape: tuple[int, ...]
     dtype: str = "float32"
+    bh: int = 0
+    bw: int = 0
+    columns: int = 0
     lanes: int = 4
     tile: int = 1
     splits: int = 1
@@ -69,7 +80,13 @@ class AstcProduct:
     @property
     def across(self) -> int:
         """Blocks of a block row."""
-        return self.shape[-1] // self.width
+        return (self.columns or self.shape[-1]) // self.width
+
+    @property
+    def index_shape(self) -> tuple[int, int]:
+        """Of the sparse layout's index, transposed, so that lanes read neighbouring entries."""
+        outputs = self.grid.tiles * self.lanes * self.height
+        return -(-self.columns // self.bw), -(-outputs // self.bh)
 
     @property
     def kept(self) -> int:
@@ -95,26 +112,38 @@ class AstcProduct:
         """Blocks, uint8 [block rows, block columns, 16], as int32 of ``values_shape``."""
         tiles, across, lanes, _ = self.values_shape
         padded = np.zeros((tiles * lanes, across, BLOCK_BYTES), np.uint8)
-        padded[: blocks.shape[0]] = blocks
+        rows = min(len(padded), len(blocks))
+        padded[:rows] = blocks[:rows]
         words = padded.view("<i4").reshape(tiles, lanes, across, _WORDS)
         return np.ascontiguousarray(words.transpose(0, 2, 1, 3))
 
+    def pack_index(self, index: Array) -> Array:
+        """The index of a sparse layout [block rows, k], uint16 of ``index_shape``; padding is the block of zeros."""
+        padded = np.full(self.index_shape[::-1], self.shape[-1] // self.bw - 1, np.uint16)
+        rows = min(len(padded), len(index))
+        padded[:rows, : index.shape[1]] = index[:rows]
+        return np.ascontiguousarray(padded.T)
 
-def has_kernel(form: Format, rows: int) -> bool:
+
+def has_kernel(form: Format, rows: int, columns: int) -> bool:
     """Whether blocks of a format, which every few rows of activations meet anew, have a form that kernels decode: a
-    weight for each of not too many texels, none of them dropped."""
-    codec = form.codec
-    if not isinstance(codec, Astc) or not isinstance(form.layout, Dense) or rows > _MOST_ROWS:
+    weight for each of not too many texels, none of them dropped. The index of a sparse layout counts one block more
+    than the matrix has columns for."""
+    codec, layout = form.codec, form.layout
+    if not isinstance(codec, Astc) or not isinstance(layout, Dense | BlockSparse) or rows > _MOST_ROWS:
+        return False
+    if isinstance(layout, BlockSparse) and layout.grid((1, columns))[1] > _LAST_BLOCK:
         return False
     return codec.scheme is not None and codec.scheme.direct and codec.width * codec.height <= _MOST_TEXELS
 
 
 def product(layer: AstcProduct) -> Any:
-    """The PrimFunc (activations, blocks, ``table_of``, float32 output) of a layer, not scaled yet."""
+    """The PrimFunc (activations, [index], blocks, ``table_of``, float32 output) of a layer, not scaled yet."""
     data = te.placeholder(i64s(*layer.shape), layer.dtype, "data")
+    index = te.placeholder(i64s(*layer.index_shape), "uint16", "index") if layer.bw else None
     values = te.placeholder(i64s(*layer.values_shape), "int32", "blocks")
     table = te.placeholder(i64s(len(table_of(layer))), "int32", "table")
-    column = te.reduce_axis((i64(0), i64(layer.shape[-1])), "column")
+    column = te.reduce_axis((i64(0), i64(layer.across * layer.width)), "column")
 
     def element(*at: Any) -> Any:
         *row, output = at
@@ -126,10 +155,18 @@ def product(layer: AstcProduct) -> Any:
         for number in range(layer.width * layer.height):
             value, _ = decoding.weight(*divmod(number, layer.width))
             weight = tirx.if_then_else(texel < number, weight, value)
-        return te.sum(data(*row, column).astype("float32") * weight, axis=column)
+        place = column if index is None else _place(layer, lambda *at: index(*at), output, column)
+        return te.sum(data(*row, place).astype("float32") * weight, axis=column)
 
     result = te.compute(i64s(*layer.out_shape), element, name="astc", attrs=mark(TEMPLATE, **asdict(layer)))
-    return te.create_prim_func([data, values, table, result]).with_attr("op_pattern", 4)
+    operands = [data, *([] if index is None else [index]), values, table, result]
+    return te.create_prim_func(operands).with_attr("op_pattern", 4)
+
+
+def _place(layer: AstcProduct, index: Callable[..., Any], output: Any, column: Any) -> Any:
+    """The column of the matrix that a column of what a sparse layout keeps is."""
+    block = index(tirx.floordiv(column, layer.bw), tirx.floordiv(output, layer.bh)).astype("int64")
+    return block * layer.bw + tirx.floormod(column, layer.bw)
 
 
 def schedule(func: Any, limits: GpuLimits) -> Any:
@@ -144,9 +181,10 @@ def schedule(func: Any, limits: GpuLimits) -> Any:
     p = dict(fused.parameters)
     layer = AstcProduct(**{**p, "shape": tuple(p["shape"])})
     data, *others = fused.operands
+    index = others.pop(0) if layer.bw else None
     (values,) = (buffer for buffer in others if len(buffer.shape) > 1)
     (table,) = (buffer for buffer in others if len(buffer.shape) == 1)
-    return fused.finish(_Emitter(fused, layer, data, values, table).kernel())
+    return fused.finish(_Emitter(fused, layer, data, values, table, index).kernel())
 
 
 @cache
@@ -159,9 +197,9 @@ def table_of(layer: AstcProduct) -> Array:
 
 
 class _Emitter(RowKernel):
-    def __init__(self, fused: Fused, layer: AstcProduct, data: Any, values: Any, table: Any) -> None:
+    def __init__(self, fused: Fused, layer: AstcProduct, data: Any, values: Any, table: Any, index: Any) -> None:
         super().__init__(fused, data, layer.shape, layer.grid)
-        self.layer, self.values, self.table = layer, values, table
+        self.layer, self.values, self.table, self.index = layer, values, table, index
 
     def item(self, tile: Any, lane: Any, split: Any) -> tuple[list[Any], Any]:
         layer = self.layer
@@ -176,13 +214,10 @@ class _Emitter(RowKernel):
             parts = [tirx.BufferLoad(words, [i64(word)]) for word in range(_WORDS)]
             decoding = _Decoding(layer, parts, lambda at: tirx.BufferLoad(self.table, [at]), shared)
             for column in range(layer.width):
-                xs = []
-                for row in range(layer.tile):
-                    at = [*self.place(row), number * layer.width + column]
-                    x, statement = bound("float32", "x", tirx.BufferLoad(self.data, at).astype("float32"))
-                    xs.append(x)
-                    statements.append(statement)
                 for output in range(layer.height):
+                    if output == 0 or (layer.bw and layer.bh % layer.height):
+                        xs, before = self._activations(output, number * layer.width + column)
+                        statements += before
                     value, before = decoding.weight(output, column)
                     statements += [*before, tirx.BufferStore(weight, value, i64s(0))]
                     for row, x in enumerate(xs):
@@ -193,6 +228,15 @@ class _Emitter(RowKernel):
 
         memory = [tirx.AllocBuffer(buffer) for buffer in (words, shared, weight)]
         return [*memory, *acc.fill(0), self.shared_loop(layer.across, split, block)], acc.buffer
+
+    def _activations(self, output: int, column: Any) -> tuple[list[Any], list[Any]]:
+        """What one of the work-item's outputs meets in a column, for each row, and the statements that load it."""
+        layer = self.layer
+        if layer.bw:
+            column = _place(layer, lambda *at: tirx.BufferLoad(self.index, list(at)), self.first + output, column)
+        loads = [tirx.BufferLoad(self.data, [*self.place(row), column]).astype("float32") for row in range(layer.tile)]
+        pairs = [bound("float32", "x", load) for load in loads]
+        return [x for x, _ in pairs], [statement for _, statement in pairs]
 
 
 class _Decoding:

@@ -25,7 +25,7 @@ from tilewright.targets.schedules.gpu_words import STEP, Words, chunk_of
 Array = npt.NDArray[Any]
 
 _PADDING = 1.05  # what padding may cost
-KEPT_ASTC = "kernels decode ASTC for few rows, dense blocks that have a weight for every texel, and not astcenc's"
+KEPT_ASTC = "kernels decode ASTC for few rows, of blocks that have a weight for every texel, and not astcenc's"
 KEPT_DENSE = "computes in float32, where unpacked weights are as fast"
 # Operations that a kernel is predicted to take, see ``slower``.
 _DECODE = 3  # an integer, or four bytes
@@ -251,4 +251,6 @@ def slower(words: Words, depth: int, rows: int, integer: GpuLimits | None = None
     ours = density * (work + load * words.bits / 32 + blocks)
     if ours <= together + load:
         return ""
-    return f"sparse slower at a density of {density:.0%}" if words.bw else KEPT_DENSE
+    if not words.bw:
+        return KEPT_DENSE
+    return f"sparse slower at a density of {density:.0%}" + (" with what pads it to whole words" if density > 1 else "")

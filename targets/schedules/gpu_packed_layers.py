@@ -15,6 +15,7 @@ from tvm.ir import GenericConst
 
 from tilewright.formats.codecs.astc import Astc
 from tilewright.formats.codecs.astc.modes import BLOCK_BYTES
+from tilewright.formats.layouts.block_sparse import BlockSparse
 from tilewright.plan import PackedParameter
 from tilewright.targets.layer_rewriter import LayerRewriter, constant, shape_of
 from tilewright.targets.packed_weights import CompressedWeight, PackedWeights
@@ -88,7 +89,7 @@ class _PackedLayers(LayerRewriter):
         if len(weight.unpack.shape) != 2 or (weight.unpack.perm.index(0) == 0) != transposed:
             return None
         *batch, _ = shape_of(left)
-        if gpu_astc.has_kernel(weight.format, math.prod(batch)):
+        if gpu_astc.has_kernel(weight.format, math.prod(batch), weight.unpack.matrix[1]):
             return self._astc(call, left, weight)
         chosen = self._packed(weight, quantized_source(self, left), math.prod(batch), _LANES)
         if chosen is None:
@@ -103,18 +104,30 @@ class _PackedLayers(LayerRewriter):
     def _astc(self, call: Any, left: Any, weight: CompressedWeight) -> Any:
         """A product by ASTC blocks."""
         *batch, _ = shape_of(left)
-        codec, (outputs, _), (_, taps, channels) = weight.format.codec, weight.unpack.matrix, weight.unpack.split
+        codec, (outputs, depth), (_, taps, channels) = weight.format.codec, weight.unpack.matrix, weight.unpack.split
+        layout, (rows, _) = weight.format.layout, weight.unpack.payload
         assert isinstance(codec, Astc)
         data = left if taps == 1 else position_major(self, left, batch, channels, taps)
-        blocks = weight.arrays["blocks"].reshape(-(-outputs // codec.height), -1, BLOCK_BYTES)
-        data = widened(self, data, blocks.shape[1] * codec.width)
-        shape, dtype = shape_of(data), str(data.ty.dtype)
-        layer = gpu_astc.AstcProduct(codec.width, codec.height, codec.levels, outputs, shape, dtype).tiled(self.limits)
-        source = weight.source["blocks"]
-        parameter = PackedParameter(source.name, layer.pack(blocks), source.storage, 8)
-        operands = [data, self.weights.add(parameter), constant(gpu_astc.table_of(layer))]
+        blocks = weight.arrays["blocks"].reshape(-(-rows // codec.height), -1, BLOCK_BYTES)
+        columns = blocks.shape[1] * codec.width
+        sparse: dict[str, int] = {}
+        if isinstance(layout, BlockSparse):
+            sparse = {"bh": layout.bh, "bw": layout.bw, "columns": columns}
+            columns = (-(-depth // layout.bw) + 1) * layout.bw
+        data = widened(self, data, columns)
+        form = codec.width, codec.height, codec.levels, outputs, shape_of(data), str(data.ty.dtype)
+        layer = gpu_astc.AstcProduct(*form, **sparse).tiled(self.limits)
+        packed = {"blocks": (layer.pack(blocks), 8)}
+        if isinstance(layout, BlockSparse):
+            index = weight.arrays["index"].reshape(layout.grid(weight.unpack.matrix)[0], -1)
+            packed = {"index": (layer.pack_index(index), 16), **packed}
+        parameters = [
+            self.weights.add(PackedParameter(weight.source[role].name, array, weight.source[role].storage, bits))
+            for role, (array, bits) in packed.items()
+        ]
+        operands = [data, *parameters, constant(gpu_astc.table_of(layer))]
         result = self.emit_kernel(gpu_astc.product(layer), "astc", operands, layer.out_shape, "float32")
-        scaled = self.emit(relax.op.multiply(result, constant(weight.arrays["scales"].ravel())))
+        scaled = self.emit(relax.op.multiply(result, constant(weight.arrays["scales"].ravel()[:outputs])))
         return _typed(scaled, call)
 
     def _constant_product(self, call: Any, data: Any, matrix: Any) -> Any:

@@ -13,7 +13,9 @@ import onnx_ir as ir
 from onnx import TensorProto, helper
 
 from tests.models import make_model
+from tilewright.formats.layouts.dense import Dense
 from tilewright.formats.packed import PackedWeight, pack, unpack
+from tilewright.formats.registry import parse
 from tilewright.passes.dynamic_activations import DynamicActivations
 from tilewright.passes.encode import Encode
 
@@ -34,8 +36,8 @@ def activations(*shape: int, seed: int = 1) -> Array:
 
 
 def packed(weights: Array, spec: str, density: float | None = None) -> PackedWeight:
-    """The weights in a format; ``density`` is given for sparse ones."""
-    return pack(weights, spec, density if "sparse" in spec else None)
+    """The weights in a format; ``density`` is for layouts that drop some."""
+    return pack(weights, spec, None if parse(spec).layout == Dense() else density)
 
 
 def encoded(model: onnx.ModelProto, weight: PackedWeight, quantized: str = "") -> ir.Model:
