@@ -7,6 +7,8 @@ four neighbouring weights of a row where they meet activations of eight bits in 
     [block row][block][step][vector][row in vector][word in vector][weight in word]
 
 Where a block is narrower than a register, lanes hold several words of a row, and their sums are added up at the end.
+Where all blocks are stored, each vector of outputs has a place of its own, [block row][vector][block][step] and so on:
+a core reads several streams from memory half as fast again as one.
 
 Integers of B bits are kept as bit planes of 4, 2 and 1 bits, most significant first, so that they take B bits and are
 decoded by shifts and masks on whole vectors: byte e of a plane of w bits holds the fields of element e of 8/w
@@ -79,6 +81,21 @@ class Blocks:
         return -(-self.outputs // self.bh)
 
     @property
+    def streams(self) -> int:
+        """Places of memory that a block row is read from at a time, each with as many of its vectors."""
+        return 1 if self.sparse else self.vectors
+
+    @property
+    def abreast(self) -> int:
+        """Vectors that cover the outputs of a block in one of them."""
+        return self.vectors // self.streams
+
+    @property
+    def piece(self) -> int:
+        """Weights stored of a block in one of them."""
+        return self.elements // self.streams
+
+    @property
     def used(self) -> int:
         """Blocks of a block row that count: units may hold zeros after them."""
         return self.k
@@ -139,7 +156,8 @@ class Blocks:
 
     @property
     def unit_bytes(self) -> int:
-        return self.unit * self.elements * self.bits // 8
+        """Of one stream."""
+        return self.unit * self.piece * self.bits // 8
 
     @property
     def groups(self) -> int:
@@ -152,8 +170,8 @@ class Blocks:
 
     @property
     def values_shape(self) -> tuple[int, int, int]:
-        """[block rows, units, bytes of a unit, or floats]."""
-        return self.block_rows, self.units, self.unit_bytes if self.planes else self.unit * self.elements
+        """[block rows, units of a stream after those of another, bytes of a unit, or floats]."""
+        return self.block_rows, self.streams * self.units, self.unit_bytes if self.planes else self.unit * self.piece
 
     @property
     def scales_shape(self) -> tuple[int, int, int]:
@@ -173,15 +191,16 @@ class Blocks:
     # -- packing, in NumPy
 
     def arrange(self, payload: Array) -> Array:
-        """[rows, stored columns] in kernel order: [block rows, blocks of all units, elements], padded with zeros."""
+        """[rows, stored columns] in kernel order: [block rows and streams, blocks of all units, elements], padded with
+        zeros."""
         rows, columns = payload.shape
         blocks = self.units * self.unit
         padded = np.zeros((self.block_rows * self.bh, blocks * self.across), payload.dtype)
         padded[:rows, :columns] = payload
         split = padded.reshape(
-            self.block_rows, self.vectors, self.height, blocks, self.steps, self.width, self.stored
-        ).transpose(0, 3, 4, 1, 2, 5, 6)
-        return np.ascontiguousarray(split).reshape(self.block_rows, blocks, self.elements)
+            self.block_rows, self.streams, self.abreast, self.height, blocks, self.steps, self.width, self.stored
+        ).transpose(0, 1, 4, 5, 2, 3, 6, 7)
+        return np.ascontiguousarray(split).reshape(self.block_rows * self.streams, blocks, self.piece)
 
     def pack(self, payload: Array) -> Array:
         """The values of ``values_shape``.
@@ -193,16 +212,16 @@ class Blocks:
         if not self.planes:
             return arranged.astype(self.values_dtype).reshape(self.values_shape)
         fields = (arranged.astype(np.int16) & ((1 << self.bits) - 1)).astype(np.uint8)
-        units = fields.reshape(self.block_rows, self.units, self.unit, self.elements)
+        units = fields.reshape(self.block_rows * self.streams, self.units, self.unit, self.piece)
         parts, rest = [], self.bits
         for plane in self.planes:
             rest -= plane
             field = units >> rest & ((1 << plane) - 1)
             share = 8 // plane
-            shared = field.reshape(*units.shape[:2], self.unit // share, share, self.elements)
+            shared = field.reshape(*units.shape[:2], self.unit // share, share, self.piece)
             shifts = (np.arange(share, dtype=np.uint8) * plane)[:, None]
             parts.append(np.bitwise_or.reduce(shared << shifts, axis=3).reshape(*units.shape[:2], -1))
-        return np.ascontiguousarray(np.concatenate(parts, axis=2))
+        return np.ascontiguousarray(np.concatenate(parts, axis=2)).reshape(self.values_shape)
 
     def pack_scales(self, scales: Array, dtype: str = "") -> Array:
         """Scales, or zero points of their own dtype, [rows, groups], in ``scales_shape``."""
@@ -221,51 +240,57 @@ class Blocks:
     # -- decoding, in TIR
 
     def position(self, row: Any, column: Any) -> Any:
-        """Where in a block the weight of a row and stored column is."""
+        """Where in a block the weight of a row and stored column is, streams after one another."""
         across = self.width * self.stored
         step, inside = tirx.floordiv(column, across), tirx.floormod(column, across)
         vector, lane = tirx.floordiv(row, self.height), tirx.floormod(row, self.height)
-        return ((step * self.vectors + vector) * self.height + lane) * across + inside
+        stream, vector = tirx.floordiv(vector, self.abreast), tirx.floormod(vector, self.abreast)
+        place = (stream * self.steps + step) * self.abreast + vector
+        return (place * self.height + lane) * across + inside
 
     def decode_one(self, load: Callable[..., Any], block_row: Any, block: Any, element: Any) -> Any:
         """One weight, int32 or float32, for an expression that is no kernel's inner loop."""
         unit, inside = tirx.floordiv(block, self.unit), tirx.floormod(block, self.unit)
+        if self.streams > 1:
+            unit, element = unit + tirx.floordiv(element, self.piece) * self.units, tirx.floormod(element, self.piece)
         if not self.planes:
-            return load(block_row, unit, inside * self.elements + element).astype("float32")
+            return load(block_row, unit, inside * self.piece + element).astype("float32")
         value: Any = tirx.const(0, "int32")
         base, top = 0, self._top
         for plane in self.planes:
             share = 8 // plane
             top -= plane
-            at = base + tirx.floordiv(inside, share) * self.elements + element
+            at = base + tirx.floordiv(inside, share) * self.piece + element
             byte = load(block_row, unit, at).astype("uint32")
             shift = (tirx.floormod(inside, share) * plane).astype("uint32")
             field = (byte >> shift) & tirx.const((1 << plane) - 1, "uint32")
             value = value + field.astype("int32") * (1 << top)
-            base += self.unit * self.elements * plane // 8
+            base += self.unit * self.piece * plane // 8
         return value if self.centroids else (value ^ 128) - 128
 
     def decode(self, values: Any, block_row: Any, unit: Any, inside: int, step: int, vector: int) -> Any:
         """A vector of block ``inside`` of a unit: float32 of ``vector_lanes``, or integers, ``vector_lanes *
         stored``: uint8 where these are numbers of centroids, and else int8."""
         count = self.vector_lanes * self.stored
-        first = (step * self.vectors + vector) * count
+        stream, vector = divmod(vector, self.abreast)
+        first = (step * self.abreast + vector) * count
+        unit = unit + stream * self.units
         if not self.planes:
-            value = tirx.BufferLoad(values, [block_row, unit, ramp(i64(inside * self.elements + first), count)])
+            value = tirx.BufferLoad(values, [block_row, unit, ramp(i64(inside * self.piece + first), count)])
             return value if self.bits == 32 else value.astype(vector_type("float32", count))
         result: Any = None
         base, top = 0, self._top
         for plane in self.planes:
             share = 8 // plane
             top -= plane
-            at = base + inside // share * self.elements + first
+            at = base + inside // share * self.piece + first
             field = tirx.BufferLoad(values, [block_row, unit, ramp(i64(at), count)])
             move = top - inside % share * plane
             field = _shifted(field, move, count)
             if plane < 8:
                 field = field & splat("uint8", ((1 << plane) - 1) << top, count)
             result = field if result is None else result | field
-            base += self.unit * self.elements * plane // 8
+            base += self.unit * self.piece * plane // 8
         return result if self.centroids else tirx.reinterpret(vector_type("int8", count), result)
 
     @property

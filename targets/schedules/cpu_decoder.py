@@ -5,16 +5,21 @@ What codecs and layouts add to plain integers and floats is here: zero points, c
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from tvm import te, tirx
 
 from tilewright.targets.base import Device
 from tilewright.targets.schedules.cpu_blocks import Blocks
 from tilewright.targets.schedules.cpu_dot import splat, stretch
 from tilewright.targets.schedules.cpu_lookup import Lookup, can_permute, permuted
-from tilewright.targets.schedules.ir import Statements, i64, i64s, ramp, vector_type
+from tilewright.targets.schedules.cpu_tile import Core
+from tilewright.targets.schedules.ir import Statements, i64, i64s, prefetch, ramp, vector_type
+
+_PAGE, _LINE = 4096, 64  # bytes
 
 ROLES = ("index", "places", "centroids", "values", "zeros", "scales")  # in the order of a kernel's parameters
 
@@ -87,6 +92,8 @@ class Decoder:
         self.lanes = blocks.vector_lanes
         self.lookup = Lookup.of(device, self.lanes, blocks.centroids) if blocks.centroids else None
         self.permutes = can_permute(device, self.lanes)
+        nbytes = math.prod(blocks.values_shape) * np.dtype(blocks.values_dtype).itemsize
+        self.streamed = not blocks.sparse and nbytes > Core.of(device).l2_bytes
         self._registers: list[Any] = []
         self._zeros: list[Any] = []
 
@@ -125,6 +132,8 @@ class Decoder:
             the block's columns they belong to, int32; and statements.
         """
         b, statements = self.blocks, Statements()
+        if self.streamed and inside == step == 0:
+            statements.made += self._ahead(unit)
         weights, places = [], []
         for vector in range(b.vectors):
             value = b.decode(self.buffers.values, self.block_row, unit, inside, step, vector)
@@ -136,6 +145,17 @@ class Decoder:
                 places.append(statements.bind("place", (code >> self._ints(2 * step)) & self._ints(3)))
             weights.append(self._float(statements, value, vector))
         return weights, places, statements.made
+
+    def _ahead(self, unit: Any) -> list[Any]:
+        """Statements that prefetch what is a page beyond a unit."""
+        b = self.blocks
+        size = np.dtype(b.values_dtype).itemsize
+        places = [
+            [self.block_row, unit + stream * b.units, i64((_PAGE + line) // size)]
+            for stream in range(b.streams)
+            for line in range(0, b.values_shape[2] * size, _LINE)
+        ]
+        return [tirx.Evaluate(prefetch(self.buffers.values, place)) for place in places]
 
     def _float(self, statements: Statements, value: Any, vector: int) -> Any:
         b = self.blocks

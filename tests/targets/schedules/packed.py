@@ -199,8 +199,9 @@ class Shape:
 def unpacked(blocks: Blocks, packed: Array) -> Array:
     """What ``Blocks.pack`` packed, [block rows * bh, k * bw], by the description in cpu_blocks.py."""
     b = blocks
-    blocks = b.units * b.unit
-    flat = np.zeros((b.block_rows, blocks, b.elements), np.int64)
+    blocks, streams = b.units * b.unit, 1 if b.sparse else b.vectors
+    packed = packed.reshape(b.block_rows * streams, b.units, -1)
+    flat = np.zeros((b.block_rows * streams, blocks, b.elements // streams), np.int64)
     if not b.planes:
         flat = packed
     else:
@@ -209,14 +210,14 @@ def unpacked(blocks: Blocks, packed: Array) -> Array:
             left -= plane
             share = 8 // plane
             for inside in range(b.unit):
-                start = base + inside // share * b.elements
-                fields = packed[:, :, start : start + b.elements] >> (inside % share * plane) & ((1 << plane) - 1)
+                start = base + inside // share * flat.shape[2]
+                fields = packed[:, :, start : start + flat.shape[2]] >> (inside % share * plane) & ((1 << plane) - 1)
                 flat[:, inside :: b.unit] |= fields.astype(np.int64) << left
-            base += b.unit * b.elements * plane // 8
+            base += b.unit * flat.shape[2] * plane // 8
         if not b.centroids:
             flat = np.where(flat >= 1 << (b.bits - 1), flat - (1 << b.bits), flat)
-    order = flat.reshape(b.block_rows, blocks, b.steps, b.vectors, b.height, b.width, b.stored)
-    found: Array = order.transpose(0, 3, 4, 1, 2, 5, 6).reshape(b.block_rows * b.bh, blocks * b.across)
+    order = flat.reshape(b.block_rows, streams, blocks, b.steps, b.vectors // streams, b.height, b.width, b.stored)
+    found: Array = order.transpose(0, 1, 4, 5, 2, 3, 6, 7).reshape(b.block_rows * b.bh, blocks * b.across)
     assert not found[:, b.k * b.across :].any()
     return found[:, : b.k * b.across]
 

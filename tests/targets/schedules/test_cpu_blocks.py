@@ -27,7 +27,7 @@ def geometries(draw: st.DrawFn) -> Blocks:
     bh = draw(st.sampled_from([1, 2, 4, 8, 16, 32, 3 * lanes]))
     bw = draw(st.sampled_from([side for side in (1, 2, 4, 8, 16, 32) if side >= word]))
     k = draw(st.integers(1, 9))
-    return Blocks(draw(st.integers(1, 40)), k * bw, bh, bw, k, True, bits, word, lanes)
+    return Blocks(draw(st.integers(1, 40)), k * bw, bh, bw, k, draw(st.booleans()), bits, word, lanes)
 
 
 def payload(blocks: Blocks, k: int, seed: int) -> Array:
