@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.layers import Form, Layer, build
-from benchmarks.timing import LEAST_CALLS, FromC, Times, has_compiler, interleave, repeated
+from benchmarks.timing import LEAST_CALLS, FromC, ReadOnly, Times, has_compiler, interleave, repeated
 from tilewright.runtime import Session
 
 
@@ -46,3 +46,10 @@ def test_c_computes_what_python_does(tmp_path: Path) -> None:
     with Session(built.path) as session:
         np.testing.assert_array_equal(in_c.y.reshape(2, 10), session.run({"x": x})["y"])
     in_c.close()
+
+
+@pytest.mark.parametrize("nbytes", [0, 8, 1000, 1024, 100_000])
+def test_every_byte_is_read_once_a_call(nbytes: int) -> None:
+    if not has_compiler():
+        pytest.skip("no C compiler: apt-get install gcc")
+    assert ReadOnly(nbytes)(3) == 3 * (nbytes // 8)
