@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tilewright.errors import ToolError
+from tilewright.errors import Problem, ToolError, UnsupportedError
 from tilewright.integer.depths import entropy_bits
 from tilewright.integer.network import Concat, Convolution, Lookup, Network, Operation, View
 from tilewright.lower.ethosu.blocks import choose_block
@@ -83,7 +83,7 @@ def compile_network(network: Network, accelerator: str) -> Stream:
 
     Raises:
         ToolError: Vela is not installed, or refuses an operation.
-        UnsupportedError: too many inputs and outputs.
+        UnsupportedError: too many inputs and outputs, or an operation of which no block fits into its memory.
     """
     if api is None:
         raise ToolError("targets of Ethos-U need Arm's Vela: pip install 'tilewright[nna]'")
@@ -152,7 +152,19 @@ class _Emitter:
     def job(self, operation: Operation, placement: Placement) -> Kernel:
         """An operation as the accelerator is told, with a block that fits; weights have their entropy's size."""
         op = Operations(self.network, placement).build(operation)
-        op.block_config = api.npu_find_block_configs(op, self.accelerator)[0]
+        try:
+            op.block_config = api.npu_find_block_configs(op, self.accelerator)[0]
+        except AssertionError:  # there is none, which Vela does not expect
+            raise UnsupportedError(
+                f"{self.name} cannot run the network:",
+                [
+                    Problem(
+                        operation.layer,
+                        "what one block of its results reads does not fit into the accelerator's memory",
+                        "use a smaller kernel or dilation, 8-bit activations, or an accelerator with more memory",
+                    )
+                ],
+            ) from None
         (job,) = read_words(api.npu_generate_register_command_stream([op], self.accelerator))[:1]
         assert isinstance(job, Kernel)
         if isinstance(operation, Convolution):
