@@ -93,7 +93,8 @@ def kernel_weights(
 
 
 _BREAK_EVEN = 0.6  # of a float32 product of many rows: finding columns and loading activations anew costs the rest
-BREAK_EVEN_ONE_ROW = 0.85  # where weights come from memory: of a dense matrix there is no index to read
+BREAK_EVEN_ONE_ROW = 0.85  # of reading unpacked weights: what decoding may take
+_BREAK_EVEN_SPARSE_ROW = 0.7  # of a float32 product of one row, whose weights have no index and come as several streams
 _PLANE = 2  # instructions that decode a register of one bit plane
 _TOGETHER = 8  # rows that surely share decoded weights
 
@@ -211,7 +212,7 @@ class _Wants:
         looking = self._looking(blocks)
         if self.rows == 1:
             saved = min(32 / blocks.bits, self._reading / looking) if looking else 32 / blocks.bits
-            return min(1.0, BREAK_EVEN_ONE_ROW * filled * saved)
+            return min(1.0, _BREAK_EVEN_SPARSE_ROW * filled * saved)
         together = min(self.rows, _TOGETHER)
         return _BREAK_EVEN / self.speedup * filled * together / (together + looking / 2)
 
