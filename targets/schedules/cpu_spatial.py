@@ -113,15 +113,14 @@ def panel_nest(
     multiplications: int,
     core: Core,
     body: Callable[[Any, Any, int], Any],
-    panels_outside: bool = False,
 ) -> list[Any]:
     """Loops over ``rows`` and panels of packed weights around ``body(row, panel, columns in the panel)``.
 
-    Rows run outside while all weights stay in L2; else, or if asked, panels do, so that each weight is fetched once.
+    Rows run outside while all weights stay in L2; else panels do, so that each weight is fetched once.
     """
     full, rest = divmod(columns, panel)
     kind = parallel_if(multiplications, core)
-    if rows > 1 and (full <= 1 or (2 * weight_bytes <= core.l2_bytes and not panels_outside)):
+    if rows > 1 and (full <= 1 or 2 * weight_bytes <= core.l2_bytes):
 
         def one_row(row: Any) -> Any:
             parts = [loop(full, lambda p: body(row, p, panel), name="panel")] if full else []
