@@ -122,7 +122,7 @@ def test_linker_failure_carries_its_message() -> None:
 
 
 def arm_network() -> onnx.ModelProto:
-    """Every template once: convolutions, depthwise, pooling, a product of activations, softmax, dense."""
+    """Every template once: convolutions, one of them by minimal filtering, depthwise, pooling, a product of activations, softmax, dense."""
     rng = np.random.default_rng(0)
 
     def weight(*shape: int) -> np.ndarray:
@@ -134,6 +134,7 @@ def arm_network() -> onnx.ModelProto:
         "w3": weight(37, 1, 3, 3),
         "w4": weight(20, 37, 5, 3),
         "w5": weight(30, 20).T.copy(),
+        "w6": weight(37, 37, 3, 3),
         "b": weight(37, 1)[:, 0],
     }
     nodes = [
@@ -142,7 +143,8 @@ def arm_network() -> onnx.ModelProto:
         helper.make_node("HardSwish", ["c2"], ["a2"]),
         helper.make_node("Conv", ["a2", "w3"], ["c3"], pads=[1, 1, 1, 1], group=37),
         helper.make_node("Add", ["c3", "a2"], ["r3"]),
-        helper.make_node("MaxPool", ["r3"], ["p3"], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["r3", "w6", "b"], ["c6"], pads=[1, 1, 1, 1]),
+        helper.make_node("MaxPool", ["c6"], ["p3"], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
         helper.make_node("Conv", ["p3", "w4"], ["c4"], pads=[2, 1, 2, 1]),
         helper.make_node("Sigmoid", ["c4"], ["a4"]),
         helper.make_node("Flatten", ["a4"], ["f"], axis=2),
@@ -167,6 +169,7 @@ def test_every_template_on_an_emulated_arm_core(
     model = arm_network()
     x = np.random.default_rng(1).standard_normal((1, 3, 20, 20), dtype=np.float32)
     artifact = tilewright.compile(model, target=device)
+    assert any("winograd" in launch.kernel for launch in artifact.plan.launches)
     selftest = Selftest({"x": x}, expected(model, {"x": x}), 1e-5)
     path = tmp_path / "arm.tw"
     dataclasses.replace(artifact, selftest=selftest).save(path)
