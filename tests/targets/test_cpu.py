@@ -122,7 +122,8 @@ def test_linker_failure_carries_its_message() -> None:
 
 
 def arm_network() -> onnx.ModelProto:
-    """Every template once: convolutions, one of them by minimal filtering, depthwise, pooling, a product of activations, softmax, dense."""
+    """Every template once: convolutions, direct and by minimal filtering, depthwise, pooling, a product of activations,
+    softmax, dense."""
     rng = np.random.default_rng(0)
 
     def weight(*shape: int) -> np.ndarray:
