@@ -33,7 +33,7 @@ def assemble(
 
     Args:
         input_names, output_names: the model's names, in order.
-        operations: of one run of a kernel, by kernel; the first of its launches takes them.
+        operations: of one run of a kernel, by kernel; its last launch takes them, for which others prepare operands.
     """
     buffers = [_buffer(value) for value in calls.values]
     kept = {value for step in calls.steps for value in step.reads} | {value for value, _ in calls.outputs}
@@ -107,8 +107,8 @@ def _launches(
             buffers.append(Buffer(f"{step.kernel}.workspace", workspace, "uint8", (nbytes,)))
             workspaces.append(len(buffers) - 1)
         operands = (*step.reads, *step.writes)
-        for place, call in enumerate(kernel.calls):
-            count = 0 if place else operations.get(step.kernel, 0)
+        for place, call in enumerate(kernel.calls, 1):
+            count = operations.get(step.kernel, 0) if place == len(kernel.calls) else 0
             args = tuple(operands[arg] if arg >= 0 else workspaces[-1 - arg] for arg in call.args)
             launches.append(Launch(call.entry, call.module, args, call.grid, call.block, names, count))
     return launches

@@ -46,6 +46,13 @@ def test_launches_and_artifacts_tell_them() -> None:
     assert told["launches"] == [launch.operations for launch in artifact.plan.launches]
 
 
+def test_of_two_launches_the_one_that_computes_has_them() -> None:
+    """GPU convolutions with padding copy the image first."""
+    launches = tilewright.compile(small_cnn(), "mali").plan.launches
+    (pads, computes) = (launch for launch in launches if launch.kernel.startswith("conv2d_add_relu_kernel"))
+    assert (pads.operations, computes.operations) == (0, 2 * 8 * 256 * 27 + 2 * 8 * 256)
+
+
 def test_a_product() -> None:
     constants = {"w": np.ones((7, 3), np.float32)}
     node = helper.make_node("MatMul", ["x", "w"], ["y"], name="product")
