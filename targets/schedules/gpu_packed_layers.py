@@ -109,14 +109,13 @@ class _PackedLayers(LayerRewriter):
         assert isinstance(codec, Astc)
         data = left if taps == 1 else position_major(self, left, batch, channels, taps)
         blocks = weight.arrays["blocks"].reshape(-(-rows // codec.height), -1, BLOCK_BYTES)
-        columns = blocks.shape[1] * codec.width
-        sparse: dict[str, int] = {}
+        columns, sparse = blocks.shape[1] * codec.width, (0, 0, 0)
         if isinstance(layout, BlockSparse):
-            sparse = {"bh": layout.bh, "bw": layout.bw, "columns": columns}
+            sparse = layout.bh, layout.bw, columns
             columns = (-(-depth // layout.bw) + 1) * layout.bw
         data = widened(self, data, columns)
         form = codec.width, codec.height, codec.levels, outputs, shape_of(data), str(data.ty.dtype)
-        layer = gpu_astc.AstcProduct(*form, **sparse).tiled(self.limits)
+        layer = gpu_astc.AstcProduct(*form, *sparse).tiled(self.limits)
         packed = {"blocks": (layer.pack(blocks), 8)}
         if isinstance(layout, BlockSparse):
             index = weight.arrays["index"].reshape(layout.grid(weight.unpack.matrix)[0], -1)
