@@ -49,7 +49,8 @@ class Core:
         many bytes of them: from memory, or from the last cache where they are still there since the run before.
 
         Of a product with one row, 16 weights took 9.3 ns from memory and 3.4 from cache in the dense kernel (Sapphire
-        Rapids), and what decodes packed weights about 0.45 ns an instruction, of which a part is hidden.
+        Rapids; it read them as one stream then, which takes half as long again as several), and what decodes packed
+        weights about 0.45 ns an instruction, of which a part is hidden.
         """
         return (_FROM_CACHE if nbytes <= self.l3_bytes else _FROM_MEMORY) * self.lanes
 
