@@ -13,6 +13,7 @@ import argparse
 import dataclasses
 import importlib.metadata
 import json
+import math
 import platform
 import sys
 from collections.abc import Mapping, Sequence
@@ -29,12 +30,12 @@ from rich.table import Table
 from benchmarks.layers import Form, Layer, bound, build, errors, session
 from benchmarks.rivals.base import RivalError
 from benchmarks.rivals.runtimes import RUNTIMES
-from benchmarks.timing import FromC, Loop, ReadOnly, Times, has_compiler, interleave, repeated
+from benchmarks.timing import FromC, Loop, Moving, ReadOnly, Times, has_compiler, interleave, repeated
 from tilewright.errors import TilewrightError
 from tilewright.numeric import relative_l2
 from tilewright.runtime import Session
 
-BASE = "onnxruntime fp32"
+BASE, MOVING = "onnxruntime fp32", "moving"
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Row:
         exactness: relative L2 from onnxruntime's result of the compressed model; None for rivals.
         reading: CPU time of only reading as many bytes as the weights take, by onnxruntime's: the floor of a layer that
             reads its weights once.
+        moving: the same of only reading as many bytes as the layer's input has and writing as many as its output: a
+            floor that density does not lower.
         weight_bytes, file_bytes: of the artifact.
         bar: of ``cpu``: at most, or ``at_least``.
     """
@@ -64,6 +67,7 @@ class Row:
     python_cpu: float | None = None
     exactness: float | None = None
     reading: float | None = None
+    moving: float | None = None
     weight_bytes: int | None = None
     file_bytes: int | None = None
     kernels: tuple[str, ...] = ()
@@ -92,6 +96,8 @@ def measure(
     base = session(layer.model(layer.matrix()))
     contestants: dict[str, Loop] = {BASE: repeated(bound(base, {"x": x}))}
     found: dict[str, dict[str, Any]] = {}
+    if has_compiler():
+        contestants[MOVING] = Moving(x.nbytes, 4 * math.prod(layer.y))
     with TemporaryDirectory() as name, ExitStack() as stack:
         for form in forms:
             try:
@@ -136,7 +142,8 @@ def _row(layer: Layer, form: str, facts: Mapping[str, Any], times: Mapping[str, 
     wall, cpu = mine.over(times[BASE])
     row = Row(layer.name, layer.x[0], form, mine.median_us, wall, cpu, **facts)
     if f"{form} reading" in times:
-        row = dataclasses.replace(row, reading=times[f"{form} reading"].over(times[BASE])[1])
+        reading, moving = (times[key].over(times[BASE])[1] for key in (f"{form} reading", MOVING))
+        row = dataclasses.replace(row, reading=reading, moving=moving)
     if python is None:
         return row
     return dataclasses.replace(row, python_us=python.median_us, python_cpu=python.over(times[BASE])[1])
@@ -150,6 +157,7 @@ def table(rows: Sequence[Row]) -> Table:
         "cpu ratio",
         "wall",
         "reading",
+        "moving",
         "bar",
         "",
         "Python us",
@@ -170,6 +178,7 @@ def table(rows: Sequence[Row]) -> Table:
             f"{row.cpu:.3f}",
             f"{row.wall:.3f}",
             _text(row.reading, ".3f"),
+            _text(row.moving, ".3f"),
             _text(row.bar, "g"),
             verdict,
             _text(row.python_us, ".1f"),

@@ -42,3 +42,18 @@ uint64_t read_loop(const uint64_t* data, size_t words, int calls) {
   }
   return sum;
 }
+
+/* Reads memory and writes other memory after it, as a layer does with its input and output.
+ *
+ * source, target: aligned to 64 bytes. written: words, a multiple of eight.
+ */
+uint64_t move_loop(const uint64_t* source, size_t words, uint64_t* target, size_t written, int calls) {
+  uint64_t sum = 0;
+  for (int call = 0; call < calls; ++call) {
+    sum += read_loop(source, words, 1);
+    const vector value = sum - (vector){0};
+    for (size_t i = 0; i < written / WORDS; ++i) ((vector*)target)[i] = value;
+    __asm__ volatile("" : : : "memory");
+  }
+  return sum;
+}

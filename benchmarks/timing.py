@@ -122,12 +122,27 @@ class ReadOnly:
     """Memory that is only read, by one thread: the floor of a kernel whose weights take as much."""
 
     def __init__(self, nbytes: int) -> None:
-        self._data = _aligned(nbytes // 8 * 8, np.dtype(np.uint64))
-        self._data[...] = 1
+        self.data = _aligned(nbytes // 8 * 8, np.dtype(np.uint64))
+        self.data[...] = 1
 
     def __call__(self, calls: int) -> int:
         """The sum of what was read: 1 for each eight bytes and call."""
-        return int(_loops().read_loop(self._data.ctypes.data, len(self._data), calls))
+        return int(_loops().read_loop(self.data.ctypes.data, len(self.data), calls))
+
+
+class Moving:
+    """Memory that is read and other memory that is written, by one thread: the floor of a layer with such an input and
+    output whose weights are few."""
+
+    def __init__(self, read: int, written: int) -> None:
+        """Both in bytes; what is written is rounded down to lines of 64."""
+        self._source = ReadOnly(read)
+        self.target = _aligned(written // 64 * 64, np.dtype(np.uint64))
+
+    def __call__(self, calls: int) -> int:
+        """The sum of what was read."""
+        source, target = self._source.data, self.target
+        return int(_loops().move_loop(source.ctypes.data, len(source), target.ctypes.data, len(target), calls))
 
 
 @cache
@@ -142,5 +157,6 @@ def _loops() -> Any:
         loops = ctypes.CDLL(str(library))
     loops.run_loop.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_int]
     loops.read_loop.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-    loops.read_loop.restype = ctypes.c_uint64
+    loops.move_loop.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    loops.read_loop.restype = loops.move_loop.restype = ctypes.c_uint64
     return loops

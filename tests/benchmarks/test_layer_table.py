@@ -35,6 +35,8 @@ def test_rows(rows: list[Row]) -> None:
     assert sparse.weight_bytes < 64 * 32
     assert sparse.reading is not None
     assert sparse.reading > 0
+    assert sparse.moving is not None
+    assert sparse.moving > 0
     assert rival.error < 1e-5
     assert rival.bar is None
     assert rival.python_us is None

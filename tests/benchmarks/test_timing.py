@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.layers import Form, Layer, build
-from benchmarks.timing import LEAST_CALLS, FromC, ReadOnly, Times, has_compiler, interleave, repeated
+from benchmarks.timing import LEAST_CALLS, FromC, Moving, ReadOnly, Times, has_compiler, interleave, repeated
 from tilewright.runtime import Session
 
 
@@ -53,3 +53,13 @@ def test_every_byte_is_read_once_a_call(nbytes: int) -> None:
     if not has_compiler():
         pytest.skip("no C compiler: apt-get install gcc")
     assert ReadOnly(nbytes)(3) == 3 * (nbytes // 8)
+
+
+@pytest.mark.parametrize(("read", "written"), [(8, 0), (1000, 640), (100_000, 64)])
+def test_all_is_read_before_all_is_written(read: int, written: int) -> None:
+    if not has_compiler():
+        pytest.skip("no C compiler: apt-get install gcc")
+    moving = Moving(read, written)
+    assert moving(3) == 3 * (read // 8)
+    assert moving.target.nbytes == written
+    assert (moving.target == 3 * (read // 8)).all()
