@@ -43,12 +43,15 @@ def execute(args: argparse.Namespace, out: Console, err: Console) -> int:
         if args.against is not None:
             rival = _onnxruntime(args.against, args.threads)
             runs["onnxruntime"] = lambda: rival.run(None, feeds)
+        target, device = session.target, session.device
         milliseconds = interleave(runs, args.rounds)
         if args.trace is not None:
             session.enable_profile()
             session.run(feeds)
             session.trace(args.trace)
     report: dict[str, Any] = {
+        "target": target,
+        "device": device,
         "rounds": args.rounds,
         "threads": args.threads,
         "ms": {
@@ -64,6 +67,7 @@ def execute(args: argparse.Namespace, out: Console, err: Console) -> int:
     for name, ms in report["ms"].items():
         table.add_row(name, *(f"{ms[key]:.3f}" for key in ("median", "min", "max")))
     out.print(table)
+    out.print(f"tilewright: {target} on {device}", markup=False, highlight=False)
     if "ratio" in report:
         out.print(
             f"tilewright / onnxruntime = {report['ratio']:.2f}, {args.rounds} alternating rounds", highlight=False

@@ -127,8 +127,9 @@ def describe(artifact: Artifact, sizes: Sizes) -> dict[str, Any]:
     }
 
 
-def _measure(launches: list[dict[str, Any]], args: argparse.Namespace) -> dict[str, float]:
-    """Adds ``us``, ``floor_us`` and ``share`` to the launches; returns the speeds that the floor is made of."""
+def _measure(launches: list[dict[str, Any]], args: argparse.Namespace) -> dict[str, Any]:
+    """Adds ``us``, ``floor_us`` and ``share`` to the launches; returns the device and the speeds that the floor is made
+    of."""
     with Session(args.artifact, device=args.device, threads=args.threads) as session:
         feeds = sample_inputs(session.inputs)
         session.run(feeds)  # warm caches
@@ -136,13 +137,13 @@ def _measure(launches: list[dict[str, Any]], args: argparse.Namespace) -> dict[s
         begin = time.perf_counter()
         while time.perf_counter() - begin < _SECONDS:
             session.run(feeds)
-        times = session.profile()
+        times, device = session.profile(), session.device
     machine = roofline.measure()
     for launch, measured in zip(launches, times, strict=True):
         launch["us"] = measured.total_ns / measured.runs / 1e3
         launch["floor_us"] = machine.floor_us(launch["bytes"], launch["operations"] or 0)
         launch["share"] = launch["floor_us"] / launch["us"] if launch["us"] else None
-    return asdict(machine)
+    return {"device": device, **asdict(machine)}
 
 
 def _show(summary: dict[str, Any], out: Console) -> None:
@@ -187,6 +188,7 @@ def _show(summary: dict[str, Any], out: Console) -> None:
         nna_tables.show(summary["metadata"]["nna"], out)
     if measured:
         machine = summary["machine"]
+        out.print(f"measured on {machine['device']}", markup=False, highlight=False)
         out.print(
             f"floor: one core of this machine copies {machine['bytes_per_s'] / 1e9:.1f} GB/s and computes "
             f"{machine['operations_per_s'] / 1e9:.0f} fp32 GOP/s in NumPy; data in caches and integers are faster",

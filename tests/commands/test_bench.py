@@ -16,6 +16,8 @@ def test_report_against_onnxruntime(workspace: Path, capsys: pytest.CaptureFixtu
     assert main([*arguments, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["rounds"] == 2
+    assert report["target"].startswith("cpu")
+    assert report["device"]  # who ran it: figures of PoCL say nothing of a GPU
     ours, rival = (report["ms"][name]["median"] for name in ("tilewright", "onnxruntime"))
     assert report["ratio"] == pytest.approx(ours / rival)
 

@@ -53,14 +53,16 @@ def test_compressed_weights(capsys: pytest.CaptureFixture[str]) -> None:
 def test_measured_times_beside_the_floor(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(workspace / "model.tw"), "--measure", "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)
-    assert set(summary["machine"]) == {"bytes_per_s", "operations_per_s"}
+    assert set(summary["machine"]) == {"device", "bytes_per_s", "operations_per_s"}
     conv = next(launch for launch in summary["launches"] if "conv2d" in launch["kernel"])
     assert conv["operations"] == 2 * 8 * 256 * 27 + 2 * 8 * 256
     for launch in summary["launches"]:
         assert launch["us"] > 0
         assert launch["share"] == pytest.approx(launch["floor_us"] / launch["us"])
     assert main(["inspect", str(workspace / "model.tw"), "--measure"]) == 0
-    assert "floor: one core of this machine" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert f"measured on {summary['machine']['device']}" in text
+    assert "floor: one core of this machine" in text
 
 
 def test_artifacts_that_do_not_tell_operations(capsys: pytest.CaptureFixture[str]) -> None:
