@@ -25,7 +25,11 @@ _LEVELS = {
         ("cpu-avx512", {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"}),
         ("cpu-avx2", {"avx2", "fma", "f16c"}),
     ),
-    "aarch64": (("cpu-dotprod", {"asimddp", "asimdhp"}), ("cpu-neon", {"asimd"})),
+    "aarch64": (
+        ("cpu-i8mm", {"asimddp", "asimdhp", "i8mm"}),
+        ("cpu-dotprod", {"asimddp", "asimdhp"}),
+        ("cpu-neon", {"asimd"}),
+    ),
 }
 
 

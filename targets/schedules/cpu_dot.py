@@ -13,8 +13,8 @@ class Dot:
     """acc[lane] += the sum over four bytes of (x - offset) * w, x unsigned and w signed; exact in int32.
 
     Attributes:
-        kind: "vnni" (AVX-512), "madd" (AVX2 and AVX-512: two multiplications of 16 bits) or "sdot" (aarch64); "" where
-            the device has none and eight-bit layers compute in floats.
+        kind: "vnni" (AVX-512), "madd" (AVX2 and AVX-512: two multiplications of 16 bits), "usdot" (aarch64 with i8mm)
+            or "sdot" (aarch64); "" where the device has none and eight-bit layers compute in floats.
         offset: what is subtracted from activations, since sdot wants both sides signed.
     """
 
@@ -25,7 +25,7 @@ class Dot:
     @classmethod
     def of(cls, device: Device) -> Dot:
         features = device.facts["features"]
-        names = {"avx512vnni": "vnni", "avx2": "madd", "dotprod": "sdot"}
+        names = {"avx512vnni": "vnni", "avx2": "madd", "i8mm": "usdot", "dotprod": "sdot"}
         return cls(next((kind for feature, kind in names.items() if feature in features), ""))
 
     def accumulate(self, acc: Any, x: Any, w: Any, lanes: int) -> Any:
@@ -38,6 +38,9 @@ class Dot:
         """
         if self.kind == "vnni":
             return self._vnni(acc, x, w, lanes)
+        if self.kind == "usdot":
+            name = "llvm.aarch64.neon.usdot.v4i32.v16i8"
+            return intrinsic(f"int32x{lanes}", name, acc, tirx.reinterpret(f"int8x{4 * lanes}", x), w)
         if self.kind == "sdot":
             signed = tirx.reinterpret(f"int8x{4 * lanes}", x ^ splat("int32", -0x7F7F7F80, lanes))
             return intrinsic(f"int32x{lanes}", "llvm.aarch64.neon.sdot.v4i32.v16i8", acc, signed, w)
@@ -59,7 +62,7 @@ class Dot:
 
     def takes(self, lanes: int) -> bool:
         """Whether there is an instruction for vectors of that many lanes."""
-        if self.kind == "sdot":
+        if self.kind in ("sdot", "usdot"):
             return lanes == 4
         return bool(self.kind) and lanes in (4, 8, 16)
 

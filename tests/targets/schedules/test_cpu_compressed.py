@@ -142,13 +142,15 @@ def test_extremes_do_not_overflow() -> None:
     check([case], device)
 
 
-@pytest.mark.parametrize(("device", "core"), [("cpu-neon", "cortex-a53"), ("cpu-dotprod", "cortex-a76")])
+@pytest.mark.parametrize(
+    ("device", "core"), [("cpu-neon", "cortex-a53"), ("cpu-dotprod", "cortex-a76"), ("cpu-i8mm", "max")]
+)
 def test_on_arm(arm_build: Path, tmp_path: Path, device: str, core: str) -> None:  # noqa: F811
     """The same under emulation: integers exact, floats within 1e-6 relative L2 (float32 sums of some 100 terms)."""
     target = resolve(device).device
     lanes, offset = Core.of(target).lanes, Dot.of(target).offset
     shapes = [shape for shape in edge_cases(lanes, offset) if is_possible(shape, device)]
-    assert any(shape.word == 4 for shape in shapes) == (device == "cpu-dotprod")
+    assert any(shape.word == 4 for shape in shapes) == (device != "cpu-neon")
     for exact in (True, False):
         cases = [case for case in (shape.case(lanes) for shape in shapes) if (case.layer.out_dtype == "int32") == exact]
         if not cases:
