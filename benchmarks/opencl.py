@@ -1,6 +1,6 @@
 """AlexNet's FC7 as OpenCL on the first device: dense and compressed, beside CLBlast.
 
-    python -m benchmarks.opencl [--layer FC7] [--batch 1] [--form "fp32 90%"] [--target mali] [--rounds 9]
+    python -m benchmarks.opencl [--layer FC7] [--batch 1] [--form "fp32 90%"] [--target mali-pocl] [--rounds 9]
                                 [--json out.json]
 
 Everything runs in one process in turns, on all threads that the device has (with PoCL: the cores of this machine, or
@@ -116,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--layer", nargs="+", choices=SIZES, default=["FC7"])
     parser.add_argument("--batch", nargs="+", type=int, default=[1])
     parser.add_argument("--form", nargs="+", choices=names, default=names, help=f"{DENSE} always runs")
-    parser.add_argument("--target", default="mali", help="an OpenCL target")
+    parser.add_argument("--target", default="mali-pocl", help="an OpenCL target")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args(argv)

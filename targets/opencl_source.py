@@ -45,7 +45,7 @@ def without_halves(params: str, body: str) -> str:
 def load_as_float(body: str, name: str) -> str:
     """Loads of halves that are converted at once, by the functions that OpenCL has for them without cl_khr_fp16."""
     body = _replace_loads(body, f"convert_float({name}[", "]", f"vload_half({{}}, {name})")
-    for lanes in (2, 4):
+    for lanes in (2, 4, 8, 16):
         start = f"convert_float{lanes}(vload{lanes}(0, {name} + "
         body = _replace_loads(body, start, ")", f"vload_half{lanes}(0, {name} + {{}})")
     return body
@@ -76,7 +76,7 @@ def _replace_loads(body: str, start: str, close: str, load: str) -> str:
 
 def computes_halves(kernel: str) -> bool:
     """Whether a kernel has halves other than those that ``vload_half`` reads."""
-    rest = re.sub(r"\bhalf\*|\bvload_half\d\(0, \w+ \+", "", kernel)
+    rest = re.sub(r"\bhalf\*|\bvload_half\d+\(0, \w+ \+", "", kernel)
     if re.search(r"\b(convert_)?half\d*\b|\bread_imageh\b", rest):
         return True
     return any(

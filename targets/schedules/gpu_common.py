@@ -27,6 +27,7 @@ class GpuLimits:
         registers: of 32 bits, that a work-item can have at all.
         unaligned: vectors may lie anywhere, as OpenCL's vload allows.
         dot_product: four products of bytes are one instruction.
+        serial: work-items run one after another, each on vectors, as on a CPU; on a GPU side by side.
     """
 
     threads: int
@@ -37,6 +38,7 @@ class GpuLimits:
     registers: int = 64
     unaligned: bool = False
     dot_product: bool = False
+    serial: bool = False
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> GpuLimits:
@@ -49,7 +51,18 @@ class GpuLimits:
             registers=int(facts["registers"]),
             unaligned="archs" not in facts,  # those of CUDA
             dot_product=bool(facts["dot_product"]),
+            serial=int(facts["warp_width"]) == 1,
         )
+
+    @property
+    def lanes(self) -> int:
+        """Work-items side by side that read neighbouring vectors of four words: lines of 64 bytes."""
+        return 1 if self.serial else 4
+
+    @property
+    def outputs(self) -> int:
+        """Outputs of a work-item that multiplies few rows, at most."""
+        return 8 if self.serial else 4
 
 
 class NotApplicable(Exception):

@@ -54,7 +54,7 @@ class _Floats(RowKernel):
         def span(number: Any) -> Any:
             unrolled = layer.unrolled
             if not w.group:
-                return self._chunks(number * unrolled)
+                return self._chunks(number, spans) if layer.streams else self._chunks(number * unrolled)
             several: Any = length // unrolled
             if w.chunks % length:
                 several = tirx.min(i64(several), w.chunks // unrolled - number * several)
@@ -90,8 +90,9 @@ class _Floats(RowKernel):
 
     # -- one chunk of columns
 
-    def _chunks(self, first: Any) -> Any:
-        return sequence([s for number in range(self.layer.unrolled) for s in self._chunk(first + number)])
+    def _chunks(self, first: Any, apart: int = 1) -> Any:
+        """Chunks of columns, so many numbers apart."""
+        return sequence([s for number in range(self.layer.unrolled) for s in self._chunk(first + number * apart)])
 
     def _chunk(self, chunk: Any) -> list[Any]:
         w = self.layer.words
@@ -159,9 +160,9 @@ class _Bytes(_Floats):
         self.w = tirx.decl_buffer(i64s(self.layer.words.rows), self.dtype, name="w", scope="local")
         return [tirx.AllocBuffer(self.w)]
 
-    def _chunks(self, first: Any) -> Any:
+    def _chunks(self, first: Any, apart: int = 1) -> Any:
         self.fours = 0  # so far in this iteration, which chains take turns at
-        return super()._chunks(first)
+        return super()._chunks(first, apart)
 
     def _chunk(self, chunk: Any) -> list[Any]:
         layer, w = self.layer, self.layer.words

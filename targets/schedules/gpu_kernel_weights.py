@@ -34,7 +34,6 @@ _INDEX = 4  # a block's place
 _NEAR, _FAR = 1, 8  # a word from the cache, and from memory
 _FEW_ROWS = 64
 _MOST_COLUMNS = (1 << 16) - 1  # of bytes: the sums of so many products, and their correction, are exact in int32
-_ROWS = 4  # most outputs of a work-item: a vector
 
 
 @dataclass(frozen=True)
@@ -121,12 +120,13 @@ def _clustered(codec: Codebook, arrays: Mapping[str, Array], shape: tuple[int, i
     return Payload(values, index, bits, scales, table=table, blank=zero[:1].reshape(1, 1))
 
 
-def kernel_weights(weight: CompressedWeight, lanes: int, taps: int = 1) -> KernelWeights | str:
+def kernel_weights(weight: CompressedWeight, lanes: int, taps: int = 1, most: int = 4) -> KernelWeights | str:
     """Packs a weight for a kernel.
 
     Args:
         lanes: work-items side by side that share a tile of the weight, at most.
         taps: of a convolution; no block may belong to two.
+        most: outputs of a work-item, at most.
 
     Returns:
         What the kernel reads, or the reason why there is no kernel.
@@ -146,7 +146,7 @@ def kernel_weights(weight: CompressedWeight, lanes: int, taps: int = 1) -> Kerne
     chunk = chunk_of(payload.bits)
     if payload.group % chunk:
         return f"groups of {payload.group} columns are no whole words of {payload.bits} bits"
-    rows = min(_ROWS, bh if sparse else 1 << (outputs.bit_length() - 1))
+    rows = min(most, bh if sparse else 1 << (outputs.bit_length() - 1))
     words = Words(
         outputs=outputs,
         columns=padded(payload.values.shape[1], payload.bits, bw),
@@ -174,10 +174,10 @@ def padded(columns: int, bits: int, bw: int = 1) -> int:
     return most if most <= least * _PADDING else least
 
 
-def float_weights(matrix: Array, lanes: int) -> KernelWeights:
-    """Packs a matrix [outputs, depth] of float32 or float16 that nobody compressed."""
+def float_weights(matrix: Array, lanes: int, most: int = 4) -> KernelWeights:
+    """Packs a matrix [outputs, depth] of float32 or float16 that nobody compressed; see ``kernel_weights``."""
     outputs, depth = matrix.shape
-    rows = min(_ROWS, 1 << (outputs.bit_length() - 1))
+    rows = min(most, 1 << (outputs.bit_length() - 1))
     bits = 8 * matrix.itemsize
     return _packed(
         Words(outputs, padded(depth, bits), bits, False, rows, min(lanes, -(-outputs // rows))),

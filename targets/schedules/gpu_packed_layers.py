@@ -35,7 +35,6 @@ from tilewright.targets.schedules.gpu_staging import corner, finished, padded_im
 from tilewright.targets.schedules.staging import Quantized, position_major, quantized_source
 
 _FEW_ROWS = 64  # of activations: more make a tile of gpu_tile worth its while
-_LANES = 4  # work-items side by side: with vectors of four words they load lines of 64 bytes
 _ROLES = ("index", "codebook", "values", "zero_points", "scales")  # in the order of a kernel's parameters
 
 
@@ -91,7 +90,7 @@ class _PackedLayers(LayerRewriter):
         *batch, _ = shape_of(left)
         if gpu_astc.has_kernel(weight.format, math.prod(batch), weight.unpack.matrix[1]):
             return self._astc(call, left, weight)
-        chosen = self._packed(weight, quantized_source(self, left), math.prod(batch), _LANES)
+        chosen = self._packed(weight, quantized_source(self, left), math.prod(batch))
         if chosen is None:
             return None
         packed, quantized = chosen
@@ -134,7 +133,7 @@ class _PackedLayers(LayerRewriter):
         few = math.prod(shape_of(data)[:-1]) <= _FEW_ROWS
         if matrix.ndim != 2 or not few or str(matrix.dtype) not in ("float32", "float16"):
             return None
-        packed = float_weights(matrix.T, _LANES)
+        packed = float_weights(matrix.T, self.limits.lanes, self.limits.outputs)
         return self._product(call, data, packed, [constant(packed.arrays["values"])])
 
     def _product(
@@ -158,7 +157,7 @@ class _PackedLayers(LayerRewriter):
         if math.prod(kernel) != taps or perm.index(0) != 0 or (taps > 1 and perm != (0, 2, 1)):
             return None
         batch, _, *out = shape_of(call)
-        chosen = self._packed(weight, quantized_source(self, data), batch * math.prod(out), 1, taps)
+        chosen = self._packed(weight, quantized_source(self, data), batch * math.prod(out), taps)
         if chosen is None:
             return None
         packed, quantized = chosen
@@ -183,7 +182,7 @@ class _PackedLayers(LayerRewriter):
         return self.weights.find(expr, self.lookup_binding)
 
     def _packed(
-        self, weight: CompressedWeight, quantized: Quantized | None, rows: int, lanes: int, taps: int = 0
+        self, weight: CompressedWeight, quantized: Quantized | None, rows: int, taps: int = 0
     ) -> tuple[KernelWeights, Quantized | None] | None:
         """The weight as a kernel reads it, and the bytes that the kernel multiplies it with, if it does.
 
@@ -191,7 +190,8 @@ class _PackedLayers(LayerRewriter):
             quantized: the bytes behind the activations.
             taps: of a convolution; 0 for products.
         """
-        packed = kernel_weights(weight, lanes, max(taps, 1))
+        limits = self.limits
+        packed = kernel_weights(weight, 1, taps) if taps else kernel_weights(weight, limits.lanes, 1, limits.outputs)
         if isinstance(packed, str):
             self.reasons[weight.name] = packed
             return None

@@ -35,6 +35,8 @@ class Product:
         dtype: of the activations: float32, float16 or uint8.
         tile: rows of a work-item.
         splits: work-items that share a reduction.
+        streams: a work-item reads chunks that are far from each other in turns: one core reads several streams faster
+            than one.
     """
 
     words: Words
@@ -42,6 +44,7 @@ class Product:
     dtype: str = "float32"
     tile: int = 1
     splits: int = 1
+    streams: bool = False
 
     @property
     def integer(self) -> bool:
@@ -99,7 +102,8 @@ class Product:
             most -= 1
         tile = -(-self.rows // -(-self.rows // most))
         grid = Grid(w.outputs, w.rows, w.lanes, tile)
-        return replace(self, tile=tile, splits=splits_for(grid, self.rows, self.spans[0], limits))
+        splits = splits_for(grid, self.rows, self.spans[0], limits)
+        return replace(self, tile=tile, splits=splits, streams=limits.serial and not w.group)
 
 
 def padded_depth(words: Words, depth: int, integer: bool = False) -> int:

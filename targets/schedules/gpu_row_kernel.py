@@ -49,6 +49,8 @@ class Grid:
 
 def splits_for(grid: Grid, rows: int, spans: int, limits: GpuLimits) -> int:
     """Into how many parts to split a reduction of so many equal pieces, of activations of so many rows."""
+    if limits.serial:
+        return 1
     splits = max(1, limits.group // grid.lanes)
     items = grid.tiles * grid.lanes * -(-rows // grid.tile)
     while items * splits < _BUSY and 2 * splits * grid.lanes <= limits.threads:

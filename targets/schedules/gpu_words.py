@@ -44,7 +44,7 @@ class Words:
         columns: kept ones of an output, padded to whole chunks.
         bits: of a stored weight: 1 to 8 for integers, 16 and 32 for floats.
         unsigned: integers are not in two's complement.
-        rows: outputs of a work-item: 1, 2 or 4.
+        rows: outputs of a work-item, a power of two that OpenCL has vectors of.
         lanes: work-items side by side.
         bh, bw: outputs and columns of a block; 0 for dense matrices.
         group: columns that share a scale, whole chunks; 0 where the epilogue scales.

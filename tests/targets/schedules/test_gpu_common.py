@@ -25,6 +25,12 @@ def test_group_size(total: int, group: int) -> None:
     assert total % found == 0 or found == group
 
 
+def test_work_items_are_side_by_side_on_a_gpu_and_one_after_another_on_a_cpu() -> None:
+    gpu, cpu = (GpuLimits.of(device_facts(name)) for name in ("mali", "mali-pocl"))
+    assert (gpu.serial, gpu.lanes, gpu.outputs) == (False, 4, 4)
+    assert (cpu.serial, cpu.lanes, cpu.outputs) == (True, 1, 8)
+
+
 def test_limits_never_exceed_what_every_mali_has() -> None:
     limits = GpuLimits.of(device_facts("mali-g710"))
     assert limits.threads == 256

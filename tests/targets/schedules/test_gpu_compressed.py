@@ -35,10 +35,10 @@ LAYOUTS = st.one_of(st.just("dense"), st.builds("block_sparse({},{})".format, SI
 
 
 def run(
-    weight: PackedWeight, lead: tuple[int, ...], residual: bool = False
+    weight: PackedWeight, lead: tuple[int, ...], residual: bool = False, device: str = "mali"
 ) -> tuple[Array, tuple[Array, Array], list[str]]:
     """What PoCL computes, what is right, and the kernels of a run."""
-    artifact = tilewright.compile(product(weight, lead, residual=residual), "mali")
+    artifact = tilewright.compile(product(weight, lead, residual=residual), device)
     x = activations(*lead, weight.shape[1])
     feeds = {"x": x}
     if residual:
@@ -58,13 +58,29 @@ def run(
     lead=st.sampled_from([(1,), (3,), (2, 5), (64,)]),
     density=st.sampled_from([0.01, 0.3, 1.0]),
     residual=st.booleans(),
+    on=st.sampled_from(["mali", "mali-pocl"]),
 )
 def test_equals_numpy(
-    codec: str, layout: str, outputs: int, depth: int, lead: tuple[int, ...], density: float, residual: bool
+    codec: str,
+    layout: str,
+    outputs: int,
+    depth: int,
+    lead: tuple[int, ...],
+    density: float,
+    residual: bool,
+    on: str,
 ) -> None:
     needs_opencl()
     weight = packed(matrix(outputs, depth), f"{layout} {codec}", density)
-    got, wanted, _ = run(weight, lead, residual)
+    got, wanted, _ = run(weight, lead, residual, on)
+    assert_close(got, wanted)
+
+
+@pytest.mark.parametrize("spec", ["f32", "int4", "int4(group=32)", "block_sparse(16,1) f32", "block_sparse(4,4) int8"])
+def test_work_items_that_run_one_after_another(spec: str) -> None:
+    """They read several streams of long rows, and have more outputs each."""
+    needs_opencl()
+    got, wanted, _ = run(packed(matrix(40, 512), spec, 0.25), (2,), device="mali-pocl")
     assert_close(got, wanted)
 
 

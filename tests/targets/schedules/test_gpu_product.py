@@ -72,6 +72,14 @@ def test_integers_are_exact(
     assert few or any("compressed" in kernel for kernel in kernels)
 
 
+@pytest.mark.parametrize("spec", ["int8", "int3", "block_sparse(16,4) int4"])
+def test_work_items_that_run_one_after_another(spec: str) -> None:
+    """They read several streams of long rows, and have more outputs each."""
+    needs_opencl()
+    bits = int(spec[-1])
+    check(packed(integers(40, 512, bits), spec, 0.25), (1,), "dynamic", "mali-pocl")
+
+
 @pytest.mark.parametrize("spec", ["int8", "block_sparse(4,4) int4"])
 @pytest.mark.parametrize("kind", ["static", "dynamic"])
 def test_bytes_stay_bytes_and_the_epilogue_is_in_the_kernel(spec: str, kind: str) -> None:
