@@ -1,7 +1,9 @@
 """Static facts of every generated Mali kernel: instructions, spills, local memory. Mesa's compiler, not device time.
 
-    python -m benchmarks.mali_isa [--models mnist-conv model.onnx] [--gpus g52 g57] [--precisions fp32 fp16]
-                                  [--compiler CMD] [--json out.json]
+    python -m benchmarks.mali_isa [--models mnist-conv model.onnx | --layers product-1 conv-3x3]
+                                  [--gpus g52 g57] [--precisions fp32 fp16] [--compiler CMD] [--json out.json]
+
+With --layers, and no names for all, it compiles small compressed layers of every layout and codec instead of models.
 
 CMD (or the environment variable TILEWRIGHT_MALI_COMPILER) is any command that compiles OpenCL C with Mesa's Panfrost
 compiler, without a device, and prints shader-db statistics. `CMD -g g52 FILE.cl` has to print `BUILD 0`, a line with
@@ -139,7 +141,11 @@ def programs(plan: Plan) -> Iterable[str]:
 
 
 def examine(plan: Plan, compiler: Compiler, row: Row) -> None:
-    """Compiles all kernels of a plan; those of an unsound group once more one by one, to name the culprits."""
+    """Compiles all kernels of a plan for the row's GPU and fills the row in.
+
+    Those of an unsound group are compiled once more one by one, to name the culprits.
+    """
+    row.unpacked = dict(plan.unpacked)
     for program in programs(plan):
         prelude, kernels = split(program)
         names = list(kernels)

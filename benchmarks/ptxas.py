@@ -1,6 +1,9 @@
 """Static facts of every generated Jetson kernel: registers, spills, shared memory. ptxas says them; not device time.
 
-    python -m benchmarks.ptxas [--models mnist-conv model.onnx] [--devices jetson-nano jetson-orin] [--json out.json]
+    python -m benchmarks.ptxas [--models mnist-conv model.onnx | --layers product-1 conv-3x3]
+                               [--devices jetson-nano jetson-orin] [--precisions fp32 fp16] [--json out.json]
+
+With --layers, and no names for all, it compiles small compressed layers of every layout and codec instead of models.
 
 Exit code 1 where a model does not compile, or a kernel spills or takes more than 48 KiB of shared memory.
 """
@@ -42,6 +45,7 @@ class Row(static_check.Row):
 def examine(row: Row, path: Path, shapes: static_check.Shapes) -> None:
     """Compiles a model for the row's device and fills the row in."""
     plan = tilewright.compile(path, resolve(row.device, row.precision), shapes=shapes).plan
+    row.unpacked = dict(plan.unpacked)
     arch = str(device_facts(row.device)["archs"][0])
     for image in (image for module in plan.modules for image in module.images if image.kind == "ptx"):
         for name, used in kernel_resources(image.data, arch).items():

@@ -1,5 +1,7 @@
 """What static checks of generated kernels share: models by devices by precisions, a row each, and an exit code.
 
+Models are those of the zoo, ONNX files, or, with ``--layers``, small compressed layers (compressed_layers.py).
+
 A check compiles every model for every device and precision, has another tool examine the kernels, and fills in a row.
 Rows are printed, and saved, as they are done: the whole zoo takes long.
 """
@@ -10,8 +12,9 @@ import argparse
 import dataclasses
 import json
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -19,11 +22,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from benchmarks import compressed_layers
 from benchmarks.zoo import ZOO
 from tilewright.errors import TilewrightError
 
 PRECISIONS = ("fp32", "fp16")
 Shapes = dict[str, tuple[int, ...]]
+Model = tuple[str, Path, Shapes]
 
 
 @dataclass
@@ -32,12 +37,14 @@ class Row:
 
     Attributes:
         error: why there are no figures, or "".
+        unpacked: compressed weights that no kernel reads as they are, and why.
     """
 
     model: str
     device: str
     precision: str
     error: str = ""
+    unpacked: dict[str, str] = field(default_factory=dict)
 
     def figures(self) -> Mapping[str, int]:
         """Column titles and what stands under them."""
@@ -70,10 +77,18 @@ class Check(Generic[R]):
     examine: Callable[[R, Path, Shapes], None]
 
     def run(self, args: argparse.Namespace, devices: Sequence[str]) -> int:
-        """Checks ``args.models`` in ``args.precisions`` on the devices. Returns the exit code: 1 where a row is bad."""
+        """Checks ``args.models``, or ``args.layers``, in ``args.precisions`` on the devices.
+
+        Returns the exit code: 1 where a row is bad.
+        """
+        with tempfile.TemporaryDirectory(prefix="tilewright-layers-") as folder:
+            found = models(args.models) if args.layers is None else layers(args.layers, Path(folder))
+            return self._run(args, devices, found)
+
+    def _run(self, args: argparse.Namespace, devices: Sequence[str], found: Sequence[Model]) -> int:
         jobs = [
             (self.row(name, device, precision), path, shapes)
-            for name, path, shapes in models(args.models)
+            for name, path, shapes in found
             for precision in args.precisions
             for device in devices
         ]
@@ -101,12 +116,14 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     """A parser of the options that every check takes."""
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--models", nargs="+", default=[], help="zoo models or ONNX files (default: the whole zoo)")
+    names = [layer.name for layer in compressed_layers.LAYERS]
+    made.add_argument("--layers", nargs="*", choices=names, help="small compressed layers instead (default: all)")
     made.add_argument("--precisions", nargs="+", default=list(PRECISIONS), choices=PRECISIONS)
     made.add_argument("--json", type=Path, help="write the rows here too")
     return made
 
 
-def models(names: Sequence[str]) -> list[tuple[str, Path, Shapes]]:
+def models(names: Sequence[str]) -> list[Model]:
     """Name, file and shapes of the models asked for; all of the zoo if none is."""
     known = {model.name: model for model in ZOO}
     return [
@@ -115,21 +132,31 @@ def models(names: Sequence[str]) -> list[tuple[str, Path, Shapes]]:
     ]
 
 
+def layers(names: Sequence[str], folder: Path) -> list[Model]:
+    """Name, file and shapes of the compressed layers asked for, written to a folder; all if none is."""
+    wanted = [layer for layer in compressed_layers.LAYERS if not names or layer.name in names]
+    return [(name, path, {}) for name, path in compressed_layers.save(folder, wanted)]
+
+
 def table(title: str, rows: Sequence[Row]) -> Table:
     """All rows."""
     made = Table(title=title)
     for column in ("model", "device", "precision"):
         made.add_column(column)
-    for column in rows[0].figures() if rows else ():
+    for column in _figures(rows[0]) if rows else ():
         made.add_column(column, justify="right")
     made.add_column("verdict")
     for row in rows:
-        made.add_row(row.model, row.device, row.precision, *map(str, row.figures().values()), row.verdict)
+        made.add_row(row.model, row.device, row.precision, *map(str, _figures(row).values()), row.verdict)
     return made
 
 
+def _figures(row: Row) -> dict[str, int]:
+    return {**row.figures(), "unpacked": len(row.unpacked)}
+
+
 def _print(console: Console, row: Row) -> None:
-    figures = ", ".join(f"{value} {name}" for name, value in row.figures().items())
+    figures = ", ".join(f"{value} {name}" for name, value in _figures(row).items())
     console.print(f"{row.model} {row.device} {row.precision}: {row.error or figures}", soft_wrap=True)
     for kernel, why in row.complaints().items():
         console.print(f"  {kernel}: {why}", soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from benchmarks import mali_isa
+from benchmarks import compressed_layers, mali_isa
 from benchmarks.mali_isa import COMPILER_VARIABLE, Compiler, Row, examine
 from tests.targets.gpu import conv_and_dense, residual_net
 from tests.targets.schedules.compressed_layers import integers, packed, product
@@ -66,6 +67,19 @@ def test_exit_code_tells_of_spills(fake: str, tmp_path: Path, capsys: pytest.Cap
     printed = capsys.readouterr().out
     assert "16 spills" in printed
     assert "not device time" in printed
+
+
+def test_compressed_layers_in_place_of_models(
+    fake: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(compressed_layers, "CODECS", {"float": ("int4",)})
+    saved = tmp_path / "rows.json"
+    command = ["--layers", "product-1", "--gpus", "g52", "--precisions", "fp32", "--json", str(saved)]
+    assert mali_isa.main([*command, "--compiler", fake]) == 1
+    (row,) = json.loads(saved.read_text())
+    assert (row["model"], row["error"], row["unpacked"]) == ("product-1-float", "", {})
+    assert row["statistics"]["kernels"] == len(row["unsound"]) == len(compressed_layers.BLOCKS)
+    assert "unpacked" in capsys.readouterr().out
 
 
 def test_a_compiler_that_cannot_start_is_a_tool_error() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from benchmarks import ptxas
+from benchmarks import compressed_layers, ptxas
 from tests.models import small_cnn
 from tilewright.errors import ToolError
 from tilewright.targets.nvrtc import Resources, wheel_folder
@@ -25,8 +25,8 @@ def model(tmp_path: Path) -> str:
     return str(tmp_path / "small.onnx")
 
 
-def run(model: str, tmp_path: Path) -> tuple[int, dict[str, object]]:
-    arguments = ["--models", model, "--devices", "jetson-orin", "--precisions", "fp32"]
+def run(model: str, tmp_path: Path, option: str = "--models") -> tuple[int, dict[str, object]]:
+    arguments = [option, model, "--devices", "jetson-orin", "--precisions", "fp32"]
     code = ptxas.main([*arguments, "--json", str(tmp_path / "rows.json")])
     (row,) = json.loads((tmp_path / "rows.json").read_text())
     return code, row
@@ -38,6 +38,14 @@ def test_a_small_network_is_sound(model: str, tmp_path: Path, capsys: pytest.Cap
     assert isinstance(row["kernels"], int)
     assert row["kernels"] >= 4  # convolution, pooling, product, softmax
     assert "not device time" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("model")
+def test_compressed_layers_in_place_of_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compressed_layers, "CODECS", {"float": ("int4",)})
+    code, row = run("product-1", tmp_path, "--layers")
+    assert (code, row["model"], row["unpacked"], row["unsound"]) == (0, "product-1-float", {}, {})
+    assert row["kernels"] == len(compressed_layers.BLOCKS)
 
 
 def test_a_spill_fails_and_is_named(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ def run(tmp_path: Path, devices: list[str]) -> tuple[int, list[dict[str, object]
 def test_rows_are_saved_one_by_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, rows = run(tmp_path, ["1", "2"])
     assert code == 0
-    assert rows[1] == {"model": "net", "device": "2", "precision": "fp16", "error": "", "kernels": 2}
+    assert rows[1] == {"model": "net", "device": "2", "precision": "fp16", "error": "", "unpacked": {}, "kernels": 2}
     printed = capsys.readouterr().out
     assert printed.index("net 1 fp16: 1 kernels") < printed.index("net 2 fp16: 2 kernels") < printed.index("static")
 
