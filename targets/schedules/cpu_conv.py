@@ -260,7 +260,7 @@ class _Emitter:
             tirx.BufferLoad(weight, [panel, step, ramp(i64(v * tile.lanes), tile.lanes)]) for v in range(tile.vectors)
         ]
         ahead = []
-        if 2 * 4 * math.prod(int(size) for size in weight.shape) > self.core.l2_bytes:
+        if self.core.streams(4 * math.prod(int(size) for size in weight.shape)):
             ahead = fetch_ahead(weight, [panel, step, i64(0)], tile.vectors * tile.lanes)
         return sequence([*ahead, tile.multiply_add(scalars, weights)])
 

@@ -16,10 +16,9 @@ from tilewright.targets.base import Device
 from tilewright.targets.schedules.cpu_blocks import Blocks
 from tilewright.targets.schedules.cpu_dot import splat, stretch
 from tilewright.targets.schedules.cpu_lookup import Lookup, can_permute, permuted
+from tilewright.targets.schedules.cpu_spatial import fetch_ahead
 from tilewright.targets.schedules.cpu_tile import Core
-from tilewright.targets.schedules.ir import Statements, i64, i64s, prefetch, ramp, vector_type
-
-_PAGE, _LINE = 4096, 64  # bytes
+from tilewright.targets.schedules.ir import Statements, i64, i64s, ramp, vector_type
 
 ROLES = ("index", "places", "centroids", "values", "zeros", "scales")  # in the order of a kernel's parameters
 
@@ -148,14 +147,9 @@ class Decoder:
 
     def _ahead(self, unit: Any) -> list[Any]:
         """Statements that prefetch what is a page beyond a unit."""
-        b = self.blocks
-        size = np.dtype(b.values_dtype).itemsize
-        places = [
-            [self.block_row, unit + stream * b.units, i64((_PAGE + line) // size)]
-            for stream in range(b.streams)
-            for line in range(0, b.values_shape[2] * size, _LINE)
-        ]
-        return [tirx.Evaluate(prefetch(self.buffers.values, place)) for place in places]
+        b, values = self.blocks, self.buffers.values
+        firsts = [[self.block_row, unit + stream * b.units, i64(0)] for stream in range(b.streams)]
+        return [fetch for first in firsts for fetch in fetch_ahead(values, first, b.values_shape[2])]
 
     def _float(self, statements: Statements, value: Any, vector: int) -> Any:
         b = self.blocks

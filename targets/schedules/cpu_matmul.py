@@ -73,14 +73,14 @@ class Matmul:
     @classmethod
     def constant(cls, batch: Sequence[int], rows: int, depth: int, columns: int, core: Core) -> Matmul:
         """By constant weights."""
-        streamed = 8 * depth * columns > core.l2_bytes
+        streamed = core.streams(4 * depth * columns)
         if streamed:  # from the last cache or memory, which also hold up loads of the input
             core = replace(
                 core, l2_bytes_per_cycle=core.l2_bytes_per_cycle / 2, loads_per_cycle=core.loads_per_cycle / 2
             )
         shape = replace(cls.tiled(batch, (), rows, depth, columns, core), lanes=core.lanes, streamed=streamed)
         piece, limit = 4 * depth * shape.panel, core.l1_bytes // 2
-        if 2 * piece <= core.l2_bytes:
+        if not core.streams(piece):
             return replace(shape, block=depth, group=shape.tile)
         block = -(-depth // -(-piece // limit))
         return replace(shape, block=block, group=max(1, limit // (4 * shape.panel * shape.tile)) * shape.tile)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from tvm import tirx
 
 from tilewright.targets.schedules.cpu_fallback import PARALLEL_WORK
@@ -91,13 +91,15 @@ def fetch_ahead(weights: Any, indices: Sequence[Any], count: int) -> list[Any]:
     whose weights came from the last cache took a tenth to a fifth longer without.
 
     Args:
-        indices: of the first weight of the step, in a buffer of float32 whose weights lie in the order they are read.
-        count: weights a step, a multiple of 16 or less than that.
+        indices: of the first weight of the step, in a buffer whose weights lie in the order in which they are read.
+        count: weights a step.
     """
-    shape = [int(size) for size in weights.shape]
-    place = sum((index * math.prod(shape[axis + 1 :]) for axis, index in enumerate(indices)), i64(_PAGE // 4))
-    flat = [*[i64(0)] * (len(shape) - 1)]
-    return [tirx.Evaluate(prefetch(weights, [*flat, place + line])) for line in range(0, count, _LINE // 4)]
+    *outer, first = indices
+    size = np.dtype(str(weights.dtype)).itemsize
+    return [
+        tirx.Evaluate(prefetch(weights, [*outer, first + (_PAGE + line) // size]))
+        for line in range(0, count * size, _LINE)
+    ]
 
 
 def parallel_if(multiplications: int, core: Core) -> Any:
@@ -120,7 +122,7 @@ def panel_nest(
     """
     full, rest = divmod(columns, panel)
     kind = parallel_if(multiplications, core)
-    if rows > 1 and (full <= 1 or 2 * weight_bytes <= core.l2_bytes):
+    if rows > 1 and (full <= 1 or not core.streams(weight_bytes)):
 
         def one_row(row: Any) -> Any:
             parts = [loop(full, lambda p: body(row, p, panel), name="panel")] if full else []

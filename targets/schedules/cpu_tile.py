@@ -54,6 +54,10 @@ class Core:
         """
         return (_FROM_CACHE if nbytes <= self.l3_bytes else _FROM_MEMORY) * self.lanes
 
+    def streams(self, nbytes: int) -> bool:
+        """Whether so many bytes of weights come anew from beyond the second-level cache, which holds other data too."""
+        return 2 * nbytes > self.l2_bytes
+
     def fits(self, rows: int, vectors: int) -> bool:
         """Whether accumulators, one step's weights and a broadcast fit into the register file."""
         return rows * vectors + vectors + 1 <= self.registers

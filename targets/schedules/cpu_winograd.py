@@ -78,7 +78,7 @@ class Winograd:
 
     def streams(self, core: Core) -> bool:
         """Whether weights come anew from beyond the second-level cache."""
-        return 2 * 4 * math.prod(self.weight_shape) > core.l2_bytes
+        return core.streams(4 * math.prod(self.weight_shape))
 
     def cycles(self, core: Core) -> float:
         """What the model of a core expects."""
