@@ -1,7 +1,7 @@
 """Convolutions of ResNet's sizes, dense and compressed, beside onnxruntime fp32 and rivals.
 
-    python -m benchmarks.conv [--layer 1x1-256@28] [--form "int8 90%"] [--rival litert-int8] [--rounds 15]
-                              [--json out.json]
+    python -m benchmarks.conv [--layer 1x1-256@28] [--form "int8 90%"] [--weights "astc(6,6)"]
+                              [--rival litert-int8] [--rounds 15] [--json out.json]
 
 Activations of eight bits have fixed ranges from samples. How it measures: layer_table.py. Exit code 1 where a bar is
 missed.
@@ -13,7 +13,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from benchmarks.layer_table import arguments, console, finish, measure, table
+from benchmarks.layer_table import arguments, chosen, console, finish, measure, table
 from benchmarks.layers import Form, Layer
 
 LAYERS = {
@@ -44,11 +44,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments(parser, list(LAYERS), [form.name for form in FORMS])
     args = parser.parse_args(argv)
-    chosen = [form for form in FORMS if form.name in args.form]
+    wanted = chosen(FORMS, args)
     out, err = console()
     rows = []
     for name in args.layer:
-        found = measure(LAYERS[name], chosen, args.rival, bars(name), args.target, args.rounds, err)
+        found = measure(LAYERS[name], wanted, args.rival, bars(name), args.target, args.rounds, err)
         out.print(table(found))
         rows += found
     return finish(rows, args.json)

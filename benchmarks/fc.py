@@ -1,7 +1,7 @@
 """The fully connected layers of AlexNet, dense and compressed, beside onnxruntime fp32 and rivals.
 
-    python -m benchmarks.fc [--layer FC7] [--batch 1 64] [--form "int8 90%"] [--blocks 4x4] [--rival torch-bsr]
-                            [--rounds 15] [--json out.json]
+    python -m benchmarks.fc [--layer FC7] [--batch 1 64] [--form "int8 90%"] [--blocks 4x4]
+                            [--weights "codebook(16)" "astc(6,6)"] [--rival torch-bsr] [--rounds 15] [--json out.json]
 
 How it measures: layer_table.py. ``--blocks`` sets the shape of fp32 blocks. Exit code 1 where a bar is missed.
 """
@@ -12,7 +12,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from benchmarks.layer_table import arguments, console, finish, measure, table
+from benchmarks.layer_table import arguments, chosen, console, finish, measure, table
 from benchmarks.layers import Block, Form, Layer
 
 SIZES = {"FC6": (9216, 4096), "FC7": (4096, 4096), "FC8": (4096, 1000)}
@@ -65,12 +65,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--blocks", choices=BLOCKS, default=BLOCKS[0])
     args = parser.parse_args(argv)
     height, width = map(int, args.blocks.split("x"))
-    chosen = [form for form in forms((height, width)) if form.name in args.form]
+    wanted = chosen(forms((height, width)), args)
     out, err = console()
     rows = []
     for batch in args.batch:
         for name in args.layer:
-            found = measure(layer(name, batch), chosen, args.rival, bars(name, batch), args.target, args.rounds, err)
+            found = measure(layer(name, batch), wanted, args.rival, bars(name, batch), args.target, args.rounds, err)
             out.print(table(found))
             rows += found
     return finish(rows, args.json)

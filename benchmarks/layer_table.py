@@ -91,7 +91,7 @@ def measure(
     rounds: int,
     err: Console,
 ) -> list[Row]:
-    """The rows of one layer; what cannot be compiled, or is not installed, is named on ``err``."""
+    """The rows of one layer; what cannot be compiled, is not installed, or is not read packed, is named on ``err``."""
     x = layer.sample()
     base = session(layer.model(layer.matrix()))
     contestants: dict[str, Loop] = {BASE: repeated(bound(base, {"x": x}))}
@@ -105,6 +105,8 @@ def measure(
             except TilewrightError as error:
                 err.print(f"{layer.name}, {form.name}: {error}", markup=False)
                 continue
+            if built.note:
+                err.print(f"{layer.name}, {form.name}: {built.note}", markup=False)
             ours = stack.enter_context(Session(built.path, threads=1))
             exactness, error = errors(layer, built, ours.run({"x": x})["y"])
             contestants[f"{form.name} Python"] = repeated(lambda ours=ours: ours.run({"x": x}))  # type: ignore[misc]
@@ -203,9 +205,21 @@ def arguments(parser: argparse.ArgumentParser, layers: Sequence[str], forms: Seq
     parser.add_argument(
         "--rival", nargs="*", choices=list(RUNTIMES), default=[], metavar="NAME", help=f"of {', '.join(RUNTIMES)}"
     )
+    parser.add_argument(
+        "--weights",
+        nargs="+",
+        default=[],
+        metavar="CODEC",
+        help="rows more: dense weights so encoded, float activations, such as 'codebook(16)'",
+    )
     parser.add_argument("--target", default="cpu")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write rows, machine and versions as JSON")
+
+
+def chosen(forms: Sequence[Form], args: argparse.Namespace) -> list[Form]:
+    """The forms that the options of ``arguments`` ask for."""
+    return [form for form in forms if form.name in args.form] + [Form(codec, weights=codec) for codec in args.weights]
 
 
 def finish(rows: Sequence[Row], path: Path | None) -> int:

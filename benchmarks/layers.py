@@ -140,6 +140,7 @@ class Built:
         weight_bytes: of all constants in the file: packed weights, index, scales, bias.
         file_bytes: of everything.
         model: the ONNX that was compiled; floats: before compression, with the same zeros.
+        note: of the report, such as why the weight is unpacked at load.
     """
 
     path: Path
@@ -149,6 +150,7 @@ class Built:
     model: onnx.ModelProto
     floats: onnx.ModelProto
     compile_cpu_s: float
+    note: str
 
 
 def build(layer: Layer, form: Form, target: str, folder: Path) -> Built:
@@ -164,7 +166,8 @@ def build(layer: Layer, form: Form, target: str, folder: Path) -> Built:
     artifact.save(path)
     sizes = artifact.sizes()
     kernels = tuple(launch.kernel for launch in artifact.plan.launches)
-    return Built(path, kernels, sum(sizes.constants.values()), path.stat().st_size, model, floats, seconds)
+    note = "; ".join(row.note for row in artifact.report.layers if row.note)
+    return Built(path, kernels, sum(sizes.constants.values()), path.stat().st_size, model, floats, seconds, note)
 
 
 def session(model: onnx.ModelProto, threads: int = 1) -> onnxruntime.InferenceSession:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tilewright.targets.base import Device
 
-_FROM_MEMORY, _FROM_CACHE = 1.25, 0.75  # instructions that take as long as reading one float32 weight
+_FROM_MEMORY, _FROM_CACHE = 1.05, 0.7  # instructions that take as long as reading one float32 weight
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,10 @@ class Core:
         """Instructions on vectors that take as long as reading a register of float32 weights, of a network that has so
         many bytes of them: from memory, or from the last cache where they are still there since the run before.
 
-        Of a product with one row, 16 weights took 9.3 ns from memory and 3.4 from cache in the dense kernel (Sapphire
-        Rapids; it read them as one stream then, which takes half as long again as several), and what decodes packed
-        weights about 0.45 ns an instruction, of which a part is hidden.
+        Packed by dense, of one row by 4096x4096 (64 MB) and by 1024x4096, in a run in which memory was nearly as fast
+        as the last cache (virtual Sapphire Rapids; it has taken up to three times as long): AVX-512 codebook(64)
+        .51 and .56, codebook(128) .92 and .99, codebook(256) .79 and .89; AVX2 codebook(16) .90 and .96,
+        codebook(32) 1.23 and 1.34, codebook(256) 1.24 and 1.34.
         """
         return (_FROM_CACHE if nbytes <= self.l3_bytes else _FROM_MEMORY) * self.lanes
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from benchmarks import conv, fc
-from benchmarks.layer_table import BASE, Row, finish, measure, table
+from benchmarks.layer_table import BASE, Row, arguments, chosen, finish, measure, table
 from benchmarks.layers import Form, Layer
 from benchmarks.rivals.runtimes import RUNTIMES
 
@@ -65,6 +66,20 @@ def test_bars_belong_to_forms() -> None:
     assert fc.bars("FC7", 1)["int8 90%"] == 0.018
     assert conv.bars("1x1-512@14")["int8 90%"] == 0.09
     assert set(fc.bars("FC6", 1)) == set(fc.BARS[1])
+
+
+def test_codecs_of_the_command_line_are_rows_more(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the reason, where one is not read packed."""
+    parser = argparse.ArgumentParser()
+    arguments(parser, ["small"], [form.name for form in FORMS])
+    forms = chosen(FORMS, parser.parse_args(["--form", "fp32", "--weights", "codebook(256)"]))
+    assert [(form.name, form.weights, form.activations) for form in forms] == [
+        ("fp32", None, "float"),
+        ("codebook(256)", "codebook(256)", "float"),
+    ]
+    rows = measure(LAYER, forms, [], {}, "cpu-avx2", 1, Console(stderr=True, width=200))
+    assert [row.form for row in rows] == [BASE, "fp32", "codebook(256)"]
+    assert "codebook(256): kept dense: looking up one of 256 centroids" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["openvino", "deepsparse"])
