@@ -23,8 +23,9 @@ from tilewright.targets.schedules import cpu_astc_layers
 from tilewright.targets.schedules.cpu_compressed import Compressed, compressed, offsets
 from tilewright.targets.schedules.cpu_decoder import ROLES
 from tilewright.targets.schedules.cpu_dot import Dot
+from tilewright.targets.schedules.cpu_gather import gather_rows, staged_rows
 from tilewright.targets.schedules.cpu_kernel_weights import KernelWeights, kernel_weights
-from tilewright.targets.schedules.cpu_planar import Planar, gather_rows, planar, staged_rows, suits
+from tilewright.targets.schedules.cpu_planar import Planar, planar, suits
 from tilewright.targets.schedules.cpu_planar import offsets as plane_offsets
 from tilewright.targets.schedules.cpu_staging import (
     few_channels,
@@ -243,7 +244,7 @@ class PackedLayers:
         blocks = packed.blocks
         layer = Planar(blocks, staged_rows(math.prod(batch), depth, blocks), tuple(batch), None, self._offset(packed))
         flat = data if len(batch) == 1 else rewriter.emit(relax.op.reshape(data, (layer.rows, depth)))
-        stage = gather_rows(layer.rows, depth, layer)
+        stage = gather_rows(layer.rows, depth, blocks)
         operand = rewriter.emit_kernel(stage, "gather_rows", [flat], layer.data_shape, layer.data_dtype)
         operands = [operand, *self._operands_of(weight, packed).values()]
         result = rewriter.emit_kernel(planar(layer), "planar", operands, layer.out_shape, layer.out_dtype)

@@ -10,9 +10,10 @@ from tilewright.targets.schedules.cpu_astc import astc_rule
 from tilewright.targets.schedules.cpu_compressed import compressed_rule
 from tilewright.targets.schedules.cpu_conv import conv2d_rule
 from tilewright.targets.schedules.cpu_fallback import fallback
+from tilewright.targets.schedules.cpu_gather import gather_rule
 from tilewright.targets.schedules.cpu_math import expand_math
 from tilewright.targets.schedules.cpu_matmul import matmul_rule
-from tilewright.targets.schedules.cpu_planar import planar_rule
+from tilewright.targets.schedules.cpu_planar_kernel import planar_rule
 from tilewright.targets.schedules.cpu_quantize import quantize_rule
 from tilewright.targets.schedules.cpu_stage import stage_rule
 from tilewright.targets.schedules.cpu_transpose import transpose_rule
@@ -29,6 +30,7 @@ RULES: tuple[Rule, ...] = (
     compressed_rule,
     astc_rule,
     planar_rule,
+    gather_rule,
     quantize_rule,
     stage_rule,
     transpose_rule,
