@@ -16,7 +16,7 @@ from typing import Any
 
 import tvm
 import tvm_ffi
-from tvm import s_tir, tirx
+from tvm import s_tir, sym, tirx
 
 from tilewright.targets.base import Device
 from tilewright.targets.schedules.fused import inline_elementwise, leaf_blocks
@@ -97,16 +97,17 @@ def _schedule_block(sch: Any, block: Any, device: Device) -> None:
     if not reduce:
         if not spatial:
             return
-        _vectorize_spatial(sch, spatial, lanes, big)
+        _vectorize_spatial(sch, block, spatial, lanes, big)
     elif _last_axis_is_contiguous(sch, block) and spatial:
         _column_reduction(sch, block, spatial, reduce, lanes, big)
     else:
         _row_reduction(sch, block, spatial, reduce, lanes, big)
 
 
-def vector_factor(extent: int, lanes: int) -> int:
-    """The widest vector that divides ``extent``: up to four registers, at least half of one; 1 if there is none."""
-    best = max(d for d in range(1, min(extent, 4 * lanes) + 1) if extent % d == 0 and (d <= lanes or d % lanes == 0))
+def vector_factor(extent: int, lanes: int, registers: int = 4) -> int:
+    """The widest vector that divides ``extent``: up to ``registers``, at least half of one; 1 if there is none."""
+    widest = min(extent, registers * lanes)
+    best = max(d for d in range(1, widest + 1) if extent % d == 0 and (d <= lanes or d % lanes == 0))
     return best if 2 * best >= min(lanes, extent) else 1
 
 
@@ -115,10 +116,11 @@ def _parallel(sch: Any, loops: list[Any]) -> None:
         sch.parallel(sch.fuse(*loops) if len(loops) > 1 else loops[0])
 
 
-def _vectorize_spatial(sch: Any, loops: list[Any], lanes: int, big: bool) -> None:
+def _vectorize_spatial(sch: Any, block: Any, loops: list[Any], lanes: int, big: bool) -> None:
     *outer, last = loops
     extent = int(sch.get(last).extent)
-    factor = vector_factor(extent, lanes)
+    # Lanes that are gathered are read one by one: more registers gain no speed and take kilobytes of code.
+    factor = vector_factor(extent, lanes, 1 if _gathers(sch, block) else 4)
     if factor > 1:
         inner_loops = sch.split(last, [None, factor]) if factor < extent else [None, last]
         sch.vectorize(inner_loops[1])
@@ -126,6 +128,22 @@ def _vectorize_spatial(sch: Any, loops: list[Any], lanes: int, big: bool) -> Non
             outer = [*outer, inner_loops[0]] if big and math.prod(_loop_extents(sch, outer)) < 64 else outer
     if big:
         _parallel(sch, outer if outer else ([] if factor > 1 else [last]))
+
+
+def _gathers(sch: Any, block: Any) -> bool:
+    """Whether neighbours along the last spatial axis read elements of a tensor that are not neighbours."""
+    stmt = sch.get(block)
+    last, found = [axis.var for axis in stmt.iter_vars if int(axis.iter_type) == _SPATIAL][-1], False
+
+    def visit(node: Any) -> None:
+        nonlocal found
+        if isinstance(node, tvm.ir.TensorLoad) and node.indices:
+            *outer, inner = (any(map(last.same_as, tirx.analysis.undefined_vars(index))) for index in node.indices)
+            parts = sym.detect_linear_equation(node.indices[-1], [last]) if inner else ()
+            found = found or any(outer) or (inner and not (parts and int(parts[0]) == 1))
+
+    tvm_ffi.structural_walk(stmt.body, visit, order="pre")
+    return found
 
 
 def _last_axis_is_contiguous(sch: Any, block: Any) -> bool:

@@ -182,7 +182,13 @@ class PackedLayers:
         shape = (window.batch, window.out_height, window.out_width, channels)
         function = depthwise(window, channels, "uint8", int(zero))
         result = rewriter.emit_kernel(function, "depthwise", [quantized.data, weight], shape, "float32")
-        return relax.op.multiply(result, quantized.scale)
+
+        def element(places: Any, at: Any) -> Any:
+            total, scale = places
+            return total(*at) * scale()
+
+        # Relax's own product would make the scale part of the code, and layers of one shape could not share a kernel.
+        return emit_te(rewriter, "multiply", shape, "float32", element, result, quantized.scale)
 
     def max_pool(self, rewriter: LayerRewriter, data: Any, window: Window, channels: int) -> Any:
         """The greatest of bytes stands for the greatest of what they stand for; None for other activations."""
