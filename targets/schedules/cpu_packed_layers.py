@@ -20,12 +20,13 @@ from tilewright.targets.base import Device
 from tilewright.targets.layer_rewriter import LayerRewriter, constant, shape_of
 from tilewright.targets.packed_weights import CompressedWeight, PackedWeights
 from tilewright.targets.schedules import cpu_astc_layers
+from tilewright.targets.schedules.cpu_blocks import Blocks
 from tilewright.targets.schedules.cpu_compressed import Compressed, compressed, offsets
 from tilewright.targets.schedules.cpu_decoder import ROLES
 from tilewright.targets.schedules.cpu_dot import Dot
 from tilewright.targets.schedules.cpu_gather import gather_rows, staged_rows
 from tilewright.targets.schedules.cpu_kernel_weights import KernelWeights, kernel_weights
-from tilewright.targets.schedules.cpu_planar import Planar, planar, suits
+from tilewright.targets.schedules.cpu_planar import Planar, edges, planar, reads_bare, suits
 from tilewright.targets.schedules.cpu_planar import offsets as plane_offsets
 from tilewright.targets.schedules.cpu_staging import (
     few_channels,
@@ -155,20 +156,19 @@ class PackedLayers:
         if not fits or not suits(packed.blocks, window.out_width):
             return None
         quantized = quantized if packed.blocks.word == 4 else None
-        (_, height, width, _), inner = image_with_padding(window, (1, *shape_of(data)[2:], channels), packed.blocks.bw)
-        is_flat = (inner.out_height, inner.out_width) == (height, width)
-        short = packed.blocks.lanes - (height * width if is_flat else inner.out_width)
-        if short > 0:
-            width += short  # or the last vector of the last row would read past the image
-            inner = replace(inner, width=width)
-        image = data if quantized is None else float_image(rewriter, data)
-        if image is None:
-            return None
-        operand = staged(rewriter, image, window, (1, height, width, channels), quantized)
+        if quantized is None and reads_bare(packed.blocks, window):
+            operand, inner = data, window
+        else:
+            made = self._padded_planes(rewriter, data, window, packed.blocks, quantized)
+            if made is None:
+                return None
+            operand, inner = made
         layer = Planar(packed.blocks, shape_of(operand), (), inner, self._offset(packed))
         order = {"data": operand, **self._operands_of(weight, packed)}
         order["table"] = constant(np.array(plane_offsets(layer), np.int32))
-        operands = [order[role] for role in ("data", "index", "table", "values")]
+        if layer.is_bare:
+            order["edges"] = constant(edges(layer))
+        operands = [order[role] for role in ("data", "index", "table", "edges", "values") if role in order]
         result = rewriter.emit_kernel(planar(layer), "planar", operands, layer.out_shape, layer.out_dtype)
         along = replace(packed, factor=_along_channels(packed.factor), sums=_along_channels(packed.sums))
         return self._scaled(rewriter, result, along, quantized)
@@ -236,6 +236,23 @@ class PackedLayers:
         outputs, taps, channels = weight.unpack.split
         dense = speedup(window, channels, outputs, 1, self.device)
         return self._kernel_weights(weight, integer, pixels, taps, dense)
+
+    def _padded_planes(
+        self, rewriter: LayerRewriter, data: Any, window: Window, blocks: Blocks, quantized: Quantized | None
+    ) -> tuple[Any, Window] | None:
+        """An NCHW image padded, and in bytes if it is quantized, with the window on that; None for other bytes than
+        those of floats."""
+        _, channels, *sides = shape_of(data)
+        (_, height, width, _), inner = image_with_padding(window, (1, *sides, channels), blocks.bw)
+        is_flat = (inner.out_height, inner.out_width) == (height, width)
+        short = blocks.lanes - (height * width if is_flat else inner.out_width)
+        if short > 0:
+            width += short  # or the last vector of the last row would read past the image
+            inner = replace(inner, width=width)
+        image = data if quantized is None else float_image(rewriter, data)
+        if image is None:
+            return None
+        return staged(rewriter, image, window, (1, height, width, channels), quantized), inner
 
     def _planar(
         self,

@@ -6,7 +6,9 @@ the end the sums of a block row, outputs by rows, are transposed back in registe
 read them, which saves networks that are channels first around it two transpositions.
 
 Activations are float32 [depth][rows] or [channels][height][width], or bytes with four neighbouring columns or channels
-innermost. Rows are padded to whole vectors, images by the window's padding.
+innermost. Rows are padded to whole vectors, images by the window's padding: where they are quantized they are moved
+anyway. Floats need not be, if loads can be masked and the result is as large as the image: a tap is then one distance
+for all pixels, and a mask for each vector and tap says which lanes are beyond the image's edges.
 """
 
 from __future__ import annotations
@@ -16,11 +18,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from tvm import te, tirx
 
 from tilewright.targets.schedules.cpu_blocks import Blocks
 from tilewright.targets.schedules.fused import mark
-from tilewright.targets.schedules.ir import i64, i64s
+from tilewright.targets.schedules.ir import i64, i64s, unflatten
 from tilewright.targets.schedules.window import Window
 
 
@@ -32,7 +36,7 @@ class Planar:
         data_shape: of the staged activations: [words, rows * weights in a word], or [1, words, height, width] with the
             weights of a word innermost if they are bytes.
         batch: shape of a product's output without its last axis; its product is the number of rows. () for a window.
-        window: of a convolution with strides of 1 over the padded image.
+        window: of a convolution with strides of 1 over the padded image, or over the bare one with its padding.
         offset: subtracted from bytes (see ``Dot``).
     """
 
@@ -79,6 +83,12 @@ class Planar:
         w = self.window
         return w is None or (w.out_height, w.out_width) == (w.height, w.width)
 
+    @property
+    def is_bare(self) -> bool:
+        """Whether the window reaches over the edges of the image, which is not padded."""
+        w = self.window
+        return w is not None and self.is_flat and w.kernel_height * w.kernel_width > 1
+
 
 def offsets(layer: Planar) -> list[int]:
     """Where the columns of each block column are, counted from a pixel's first element."""
@@ -86,11 +96,37 @@ def offsets(layer: Planar) -> list[int]:
     assert w is not None
     channels = layer.data_shape[1] * b.word
     return [
-        c // b.word * layer.plane + (i * w.dilation_h * w.width + j * w.dilation_w) * b.word
+        c // b.word * layer.plane + (w.row(0, i) * w.width + w.column(0, j)) * b.word
         for i in range(w.kernel_height)
         for j in range(w.kernel_width)
         for c in range(0, channels, b.bw)
     ]
+
+
+def edges(layer: Planar) -> npt.NDArray[np.int32]:
+    """Which lanes of a vector of pixels meet a bare image at a tap: int32, flat.
+
+    For each vector, the last being the last whole one, where its masks begin in this array; then the masks, one a tap
+    and a bit a lane. Vectors share them, or large images would have more of these than weights.
+    """
+    w, lanes = layer.window, layer.blocks.lanes
+    assert w is not None
+    first = np.minimum(np.arange(0, layer.rows, lanes), layer.rows - lanes)
+    y, x = np.divmod(first[:, None] + np.arange(lanes), w.out_width)
+    found = [
+        (w.row(y, i) >= 0) & (w.row(y, i) < w.height) & (w.column(x, j) >= 0) & (w.column(x, j) < w.width)
+        for i in range(w.kernel_height)
+        for j in range(w.kernel_width)
+    ]
+    masks, which = np.unique(np.stack([met @ (1 << np.arange(lanes)) for met in found], 1), axis=0, return_inverse=True)
+    starts = len(first) + which.reshape(-1) * len(found)
+    return np.concatenate([starts, masks.reshape(-1)]).astype(np.int32)
+
+
+def reads_bare(blocks: Blocks, window: Window) -> bool:
+    """Whether a float image need not be padded. AVX-512 masks loads at little cost, and what is masked is not read."""
+    w = window
+    return blocks.lanes == 16 and (w.out_height, w.out_width) == (w.height, w.width) and w.height * w.width >= 16
 
 
 def suits(blocks: Blocks, rows: int) -> bool:
@@ -99,12 +135,13 @@ def suits(blocks: Blocks, rows: int) -> bool:
 
 
 def planar(layer: Planar) -> Any:
-    """The PrimFunc (activations of ``data_shape``, index, [table of offsets], values, output) of a layer."""
+    """The PrimFunc (activations of ``data_shape``, index, [table of ``offsets``, [``edges``]], values, output)."""
     b, w = layer.blocks, layer.window
     data = te.placeholder(i64s(*layer.data_shape), layer.data_dtype, "data")
     index = te.placeholder(i64s(b.block_rows, b.k), "uint16", "index")
     values = te.placeholder(i64s(*b.values_shape), b.values_dtype, "values")
     table = None if w is None else te.placeholder(i64s(len(offsets(layer))), "int32", "table")
+    inside = te.placeholder(i64s(*edges(layer).shape), "int32", "edges") if layer.is_bare else None
     block = te.reduce_axis((i64(0), i64(b.used)), "block")
     inner = te.reduce_axis((i64(0), i64(b.bw)), "inner")
 
@@ -116,6 +153,14 @@ def planar(layer: Planar) -> Any:
                 row = row * size + place
             return data[column * (b.bw // b.word) + word, row * b.word + rest]
         start = table[column].astype("int64")
+        if inside is not None:
+            pixel = at[1] * w.width + at[2]
+            vector, place = tirx.floordiv(pixel, b.lanes), start + pixel + inner * layer.plane
+            lane = pixel - tirx.min(vector * b.lanes, i64(layer.rows - b.lanes))
+            tap = tirx.floordiv(column * b.bw, layer.data_shape[1])
+            met = inside[inside[vector].astype("int64") + tap] >> lane.astype("int32") & 1
+            value = data(at[0], *unflatten(place, layer.data_shape[1:]))
+            return tirx.if_then_else(met == 1, value, tirx.const(0, "float32"))
         pixel = tirx.floordiv(tirx.floormod(start, layer.plane), b.word)
         y, x = tirx.floordiv(pixel, w.width) + at[1], tirx.floormod(pixel, w.width) + at[2]
         place = [at[0], tirx.floordiv(start, layer.plane) + word, y, x]
@@ -130,5 +175,5 @@ def planar(layer: Planar) -> Any:
         return te.sum(product, axis=[block, inner])
 
     result = te.compute(i64s(*layer.out_shape), element, name="planar", attrs=mark("planar", **asdict(layer)))
-    operands = [data, index, *([] if table is None else [table]), values]
-    return te.create_prim_func([*operands, result]).with_attr("op_pattern", 4)
+    tables = [each for each in (table, inside) if each is not None]
+    return te.create_prim_func([data, index, *tables, values, result]).with_attr("op_pattern", 4)

@@ -13,7 +13,7 @@ from tvm import tirx
 
 from tilewright.targets.base import Device
 from tilewright.targets.schedules.cpu_blocks import Blocks
-from tilewright.targets.schedules.cpu_dot import Dot, splat
+from tilewright.targets.schedules.cpu_dot import Dot, intrinsic, splat
 from tilewright.targets.schedules.cpu_planar import Planar
 from tilewright.targets.schedules.cpu_spatial import panel_nest, parallel_if, store_tile
 from tilewright.targets.schedules.cpu_tile import Core
@@ -33,10 +33,15 @@ def planar_rule(func: Any, device: Device) -> Any:
     layer = Planar(Blocks(**p["blocks"]), tuple(p["data_shape"]), tuple(p["batch"]), window, p["offset"])
     if window is not None and layer.is_flat and not _whole_images(fused):
         return None
-    left = list(fused.operands)
-    data, table = left.pop(0), left.pop(0) if window is not None else None
-    index, values = left
-    return fused.finish(_Emitter(fused, layer, Core.of(device), Dot.of(device), data, index, table, values).body())
+    edges = table = None
+    if layer.is_bare:
+        edges, index, data, table, values = fused.operands
+    elif window is not None:
+        data, table, index, values = fused.operands
+    else:
+        data, index, values = fused.operands
+    emitter = _Emitter(fused, layer, Core.of(device), Dot.of(device), data, index, table, edges, values)
+    return fused.finish(emitter.body())
 
 
 def _whole_images(fused: Fused) -> bool:
@@ -86,6 +91,7 @@ class _Emitter:
     data: Any
     index: Any
     table: Any
+    edges: Any
     values: Any
 
     def body(self) -> Any:
@@ -196,6 +202,7 @@ class _Emitter:
         layer, b = self.layer, self.layer.blocks
         start = tirx.Var("start", "int64")
         column = tirx.BufferLoad(self.index, [block_row, first + offset]).astype("int64")
+        met = self._met(pixel, column) if layer.is_bare else None
         if self.table is None:
             column = column * (b.bw // b.word * layer.plane)
         else:
@@ -208,7 +215,7 @@ class _Emitter:
             for c in range(b.width):
                 x = tirx.Var("x", f"{'int32' if layer.integer else 'float32'}x{b.lanes}")
                 at = start + (step * b.width + c) * layer.plane
-                loaded = self._activations([*leading, at], stacked)
+                loaded = self._activations([*leading, at], stacked) if met is None else self._masked(leading, at, met)
                 statements.append(
                     tirx.Bind(x, tirx.reinterpret(f"int32x{b.lanes}", loaded) if layer.integer else loaded)
                 )
@@ -231,6 +238,23 @@ class _Emitter:
         pitch = 0 if self.layer.window is None else self.layer.window.width * self.layer.blocks.word
         pieces = [tirx.BufferLoad(self.data, [*leading, ramp(first + i * pitch, count)]) for i in range(stacked)]
         return pieces[0] if stacked == 1 else tirx.Shuffle(pieces, list(range(stacked * count)))
+
+    def _met(self, pixel: Any, column: Any) -> Any:
+        """Which lanes of a vector of pixels meet the image at a block column's tap."""
+        b = self.layer.blocks
+        vector = tirx.truncdiv(pixel + (b.lanes - 1), i64(b.lanes))
+        tap = tirx.truncdiv(column, i64(self.layer.data_shape[1] // b.bw))
+        first = tirx.BufferLoad(self.edges, [vector]).astype("int64")
+        bits = broadcast(tirx.BufferLoad(self.edges, [first + tap]), b.lanes)
+        places = tirx.Ramp(tirx.const(0, "int32"), tirx.const(1, "int32"), b.lanes)
+        return (bits & (splat("int32", 1, b.lanes) << places)) != splat("int32", 0, b.lanes)
+
+    def _masked(self, leading: list[Any], at: Any, met: Any) -> Any:
+        """A vector of activations, zero in lanes beyond an edge: they are not read, or the image's ends would be
+        passed."""
+        lanes = self.layer.blocks.lanes
+        address = tirx.address_of(tirx.BufferLoad(self.data, [*leading, at]))
+        return intrinsic(f"float32x{lanes}", "llvm.masked.load", address, met, splat("float32", 0, lanes))
 
     def _weights(self, statements: list[Any], block_row: Any, unit: Any, inside: int, step: int) -> Any:
         """What gives a word of one of a block's vectors: from memory, or from where the decoded vector was put."""
