@@ -6,6 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same examples in every run: whether a change passes is no matter of chance, nor of time. To look for others:
+# pytest --hypothesis-profile default.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
 
 Golden = Callable[[str, str], None]
 
