@@ -74,7 +74,6 @@ class Encode(ir.passes.InPlacePass):
         """
         Raises:
             DataError: weights that their formats cannot hold, each with its layer.
-            RecipeError: a format that has no ONNX body.
             ModelError: an older operator set.
         """
         if model.opset_imports.get("", 0) < OPSET:
@@ -91,8 +90,6 @@ class Encode(ir.passes.InPlacePass):
                 _replace(model, weight, packed)
             except DataError as error:
                 problems.append(str(Problem(weight.layer, str(error))))
-            except NotImplementedError as error:
-                raise RecipeError(f"{weight.layer}: {error}") from None
             self.observe(weight.layer)
         if problems:
             raise DataError("weights cannot be encoded:\n  - " + "\n  - ".join(problems))

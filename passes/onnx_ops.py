@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from tilewright.formats.element import Element
+from tilewright.formats.element import Element, narrowed
 
 _ROW, _COLUMN = frozenset({"row"}), frozenset({"column"})
 _BOTH = _ROW | _COLUMN
@@ -66,9 +66,10 @@ class OnnxOps:
     # The operations of formats.element.Ops
 
     def table(self, values: npt.ArrayLike) -> Any:
-        array = np.asarray(values)
+        array = narrowed(values)
         kind = "float32" if array.dtype.kind == "f" else "int32"
-        return _Flat(self, self.constant(array, kind), kind, widen=False)
+        stored = self.constant(array, str(array.dtype))
+        return _Flat(self, stored if array.dtype == kind else self.cast(stored, kind), kind, widen=False)
 
     def where(self, condition: Any, yes: Any, no: Any) -> Any:
         parts = [part for part in (yes, no) if isinstance(part, _Expr)]
@@ -84,10 +85,15 @@ class OnnxOps:
         shifted = self.op("BitShift", wide, direction="RIGHT")
         return _Expr(self, self.cast(shifted, "int32"), "int32", value.axes | count.axes)
 
-    def compute(self, shape: tuple[Any, Any], element: Element, dtype: str) -> Any:
-        result = self.expr(element(self._range(shape[0], _ROW), self._range(shape[1], _COLUMN)), dtype)
+    def share(self, value: Any) -> Any:
+        return value
+
+    def compute(self, shape: tuple[Any, Any], element: Element, dtype: str, needed: Element | None = None) -> Any:
+        wide = "float32" if dtype == "float32" else "int32"
+        at = self._range(shape[0], _ROW), self._range(shape[1], _COLUMN)
+        result = self.expr(element(*at) if needed is None else self.where(needed(*at), element(*at), 0), wide)
         value = result.value if result.axes == _BOTH else self.op("Expand", [result.value, self._dims(shape)])
-        return Computed(self, value, dtype, shape[1])
+        return Computed(self, value if dtype == wide else self.cast(value, dtype), wide, shape[1], widen=dtype != wide)
 
     def exclusive_sum(self, values: Any, count: Any) -> Any:
         whole = self.cast(values.value, "int32")
@@ -137,14 +143,14 @@ class Computed:
         matrix: the value.
     """
 
-    def __init__(self, ops: OnnxOps, matrix: ir.Value, dtype: str, columns: Any) -> None:
+    def __init__(self, ops: OnnxOps, matrix: ir.Value, dtype: str, columns: Any, widen: bool = False) -> None:
         self.matrix, self._columns = matrix, columns
-        self._ops, self._dtype = ops, dtype
+        self._ops, self._dtype, self._widen = ops, dtype, widen
         self._elements: _Flat | None = None
 
     def __getitem__(self, index: Any) -> Any:
         if self._elements is None:
-            self._elements = _Flat(self._ops, self._ops._flat(self.matrix), self._dtype, widen=False)
+            self._elements = _Flat(self._ops, self._ops._flat(self.matrix), self._dtype, self._widen)
         row, column = index
         return self._elements[row * self._columns + column]
 

@@ -26,6 +26,7 @@ from tilewright.plan import PackedParameter
 from tilewright.targets.static import NUM_INPUT, packed_parameters
 
 UNPACK = "tilewright.unpack"
+ANY_MODE = "astcenc gives every block a mode of its own, which is decoded when the model is loaded and not in a kernel"
 
 
 @dataclass(frozen=True)

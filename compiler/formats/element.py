@@ -45,8 +45,17 @@ class Ops(Protocol):
         """``value >> count`` for a ``value`` that is not negative and a ``count`` of 0 to 31, which may be a number."""
         ...
 
-    def compute(self, shape: Extents, element: Element, dtype: str) -> Any:
-        """Evaluates a function everywhere and keeps the result, to be indexed by ``[row, column]``."""
+    def share(self, value: Value) -> Value:
+        """A value that an element needs several times, computed once; and always, so that its loads are in bounds."""
+        ...
+
+    def compute(self, shape: Extents, element: Element, dtype: str, needed: Element | None = None) -> Any:
+        """Evaluates a function everywhere and keeps the result, to be indexed by ``[row, column]``.
+
+        Args:
+            dtype: int32 or float32; uint8 or uint16 of integers that it can hold, which loads widen.
+            needed: a comparison; integers where it does not hold are 0, and kernels do not compute them.
+        """
         ...
 
     def exclusive_sum(self, values: Any, count: Value) -> Any:
@@ -90,8 +99,6 @@ def decoder(ops: Ops, form: Format, loads: Loads, shape: Extents, payload: Exten
         shape: rows and columns of the matrix.
         payload: rows and columns of what the layout keeps.
 
-    Raises:
-        NotImplementedError: a codec whose blocks differ so much that no single function decodes them (``astcenc``).
     """
     codec: Decodes = form.codec  # type: ignore[assignment]
     layout: Places = form.layout  # type: ignore[assignment]
@@ -101,6 +108,15 @@ def decoder(ops: Ops, form: Format, loads: Loads, shape: Extents, payload: Exten
 def ceildiv(extent: Value, divisor: int) -> Value:
     """How many steps of ``divisor`` cover an extent."""
     return (extent + (divisor - 1)) // divisor
+
+
+def narrowed(values: npt.ArrayLike) -> Array:
+    """A table in the narrowest type that loads widen to its own: float32, or uint8, uint16 or int32."""
+    array = np.asarray(values)
+    if array.dtype.kind == "f":
+        return array.astype(np.float32)
+    least, most = array.min(initial=0), array.max(initial=0)
+    return array.astype(np.int32 if least < 0 or most >= 1 << 16 else np.uint8 if most < 1 << 8 else np.uint16)
 
 
 def symbol(ops: Ops, stream: Any, number: Value, bits: int) -> Value:
@@ -132,7 +148,7 @@ class NumpyOps:
     """Evaluates decoders on whole NumPy arrays."""
 
     def table(self, values: npt.ArrayLike) -> Any:
-        return _Flat(np.asarray(values))
+        return _Array(np.asarray(values).ravel())
 
     def where(self, condition: Value, yes: Value, no: Value) -> Value:
         return np.where(condition, yes, no)
@@ -140,9 +156,13 @@ class NumpyOps:
     def shift_right(self, value: Value, count: Value) -> Value:
         return value >> count
 
-    def compute(self, shape: tuple[int, int], element: Element, dtype: str) -> Any:
-        rows, columns = np.arange(shape[0], dtype=np.int32), np.arange(shape[1], dtype=np.int32)
-        return np.broadcast_to(element(rows[:, None], columns[None, :]), shape).astype(dtype)
+    def share(self, value: Value) -> Value:
+        return value
+
+    def compute(self, shape: tuple[int, int], element: Element, dtype: str, needed: Element | None = None) -> Any:
+        at = np.arange(shape[0], dtype=np.int32)[:, None], np.arange(shape[1], dtype=np.int32)[None, :]
+        values = element(*at) if needed is None else self.where(needed(*at), element(*at), 0)
+        return _Array(np.broadcast_to(values, shape).astype(dtype))
 
     def exclusive_sum(self, values: Any, count: int) -> Any:
         sums = np.cumsum(values[np.arange(count)])
@@ -156,19 +176,19 @@ class NumpyOps:
         return found
 
 
-class _Flat:
-    """A flat array whose loads widen."""
+class _Array:
+    """An array whose loads widen."""
 
     def __init__(self, array: Array) -> None:
-        self.array = array.ravel()
+        self.array = array
         self.dtype = np.float32 if array.dtype.kind == "f" else np.int32
 
     def __getitem__(self, index: Any) -> Value:
-        return self.array[index].astype(self.dtype)
+        return self.array[index].astype(self.dtype, copy=False)
 
 
 def decode(form: Format, arrays: Arrays, shape: tuple[int, int], payload: tuple[int, int]) -> Matrix:
     """The matrix, by the element decoder: what ONNX bodies and kernels compute."""
     ops = NumpyOps()
-    element = decoder(ops, form, {role: _Flat(array) for role, array in arrays.items()}, shape, payload)
-    return np.ascontiguousarray(ops.compute(shape, element, "float32"))
+    element = decoder(ops, form, {role: _Array(array.ravel()) for role, array in arrays.items()}, shape, payload)
+    return np.ascontiguousarray(ops.compute(shape, element, "float32").array)

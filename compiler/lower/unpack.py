@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
+import tvm
 import tvm_ffi
-from tvm import relax, te, tirx
+from tvm import relax, s_tir, te, tirx
 
-from tilewright.formats.element import Element, decoder
+from tilewright.formats.element import Element, decoder, narrowed
 from tilewright.formats.weight_form import WeightForm
 from tilewright.targets.packed_weights import Unpack
+from tilewright.targets.schedules.ir import substitute
 
 
 def unpacking(name: str, form: WeightForm, arrays: Sequence[Any]) -> Any:
@@ -73,15 +74,16 @@ class TeOps:
         """
         self.builder = builder
         self.hint = hint
-        self.arguments: dict[Any, Any] = {}  # Relax variables that the kernel under construction reads: placeholders
+        # Of the kernel under construction: placeholders by the Relax variables that it reads; shared values in order.
+        self.arguments: dict[Any, Any] = {}
+        self.shared: list[tuple[Any, Any]] = []
 
     def load(self, var: Any) -> _Load:
         """A flat array or a computed matrix."""
         return _Load(self, var)
 
     def table(self, values: npt.ArrayLike) -> _Load:
-        array = np.asarray(values)
-        return _Load(self, relax.const(array.astype("float32" if array.dtype.kind == "f" else "int32")))
+        return _Load(self, relax.const(narrowed(values)))
 
     def where(self, condition: Any, yes: Any, no: Any) -> Any:
         sides = [tirx.const(side, "int32") if isinstance(side, int) else side for side in (yes, no)]
@@ -94,8 +96,23 @@ class TeOps:
         places = tirx.const(count, "uint32") if isinstance(count, int) else count.astype("uint32")
         return (value.astype("uint32") >> places).astype("int32")
 
-    def compute(self, shape: tuple[int, int], element: Element, dtype: str) -> _Load:
-        return self._emit(shape, lambda row, column: element(row, column))
+    def share(self, value: Any) -> Any:
+        if not isinstance(value, tirx.Expr):
+            return value
+        var = tirx.Var("shared", str(value.ty.dtype))
+        self.shared.append((var, value))
+        return var
+
+    def compute(self, shape: tuple[int, int], element: Element, dtype: str, needed: Element | None = None) -> _Load:
+        def value(row: Any, column: Any) -> Any:
+            if needed is None:
+                return element(row, column).astype(dtype)
+            condition, before, self.shared = needed(row, column), self.shared, []
+            inner = _named(self.shared, element(row, column).astype(dtype))
+            self.shared = before
+            return tirx.if_then_else(condition, inner, tirx.const(0, dtype))
+
+        return self._emit(shape, value)
 
     def weight(self, shape: tuple[int, int], element: Element) -> Any:
         """The decoded matrix: a kernel that fuses with what lays the weight out for a target, if it is small."""
@@ -119,16 +136,82 @@ class TeOps:
         return self._emit((shape[0], columns), at)
 
     def _emit(self, shape: tuple[int, ...], element: Callable[..., Any], fuses: bool = False) -> _Load:
-        outer, self.arguments = self.arguments, {}
+        outer = self.arguments, self.shared
+        self.arguments, self.shared = {}, []
+
+        def body(*at: Any) -> Any:
+            value = element(*(axis.astype("int32") for axis in at))
+            return _named(self.shared, value)
+
         extents = [tirx.IntImm("int64", extent) for extent in shape]  # as Relax has them; places are int32 all the same
-        tensor = te.compute(extents, lambda *at: element(*(axis.astype("int32") for axis in at)), name="unpacked")
+        tensor = te.compute(extents, body, name="unpacked")
         function = te.create_prim_func([*self.arguments.values(), tensor]).without_attr("global_symbol")
+        function = _through_memory(function) if self.shared else function
         function = function.with_attr("op_pattern", _INJECTIVE if fuses and _nodes(function) <= _SMALL else _OPAQUE)
-        variables, self.arguments = list(self.arguments), outer
+        variables = list(self.arguments)
+        self.arguments, self.shared = outer
         call = relax.call_tir(
             self.builder.add_func(function, "unpack"), variables, out_ty=relax.TensorType(shape, str(tensor.dtype))
         )
         return _Load(self, self.builder.emit(call, name_hint=self.hint))
+
+
+def _named(parts: Sequence[tuple[Any, Any]], value: Any) -> Any:
+    for var, part in reversed(parts):
+        value = tirx.Let(var, part, value)
+    return value
+
+
+def _through_memory(function: Any) -> Any:
+    """The function with shared values in memory of their own; TVM's passes put what a Let binds wherever it is read."""
+
+    def change(block: Any) -> Any:
+        if not block.iter_vars:
+            return block
+        memory = tirx.decl_buffer((_lets(block.body.value),), "int32", name="parts", scope="local")
+        body = _stored(block.body, memory, [])
+        # TVM says where blocks read by variables of inner scopes; all of a buffer will do.
+        reads = [
+            tirx.BufferRegion(region.source, [tvm.ir.Range(0, extent) for extent in region.source.shape])
+            for region in block.reads
+        ]
+        return s_tir.SBlock(block.iter_vars, reads, block.writes, block.name_hint, body, alloc_buffers=[memory])
+
+    body = tvm_ffi.structural_map(function.body, (s_tir.SBlock, change))
+    return tirx.PrimFunc(function.params, body, function.ret_type, function.attrs)
+
+
+def _lets(value: Any) -> int:
+    count = 0
+
+    def visit(_: Any) -> None:
+        nonlocal count
+        count += 1
+
+    tvm_ffi.structural_walk(value, (tirx.Let, visit), order="pre")
+    return count
+
+
+def _stored(store: Any, memory: Any, known: list[tuple[Any, Any]]) -> Any:
+    """Statements for a store of a value under Lets, and of one that a branch below them chooses.
+
+    Args:
+        known: variables, and where their values are.
+    """
+    value, body, known = store.value, [], list(known)
+    while isinstance(value, tirx.Let):
+        place = [tirx.const(len(known), "int32")]
+        body.append(tirx.BufferStore(memory, substitute(value.value, known), place))
+        known.append((value.var, tirx.BufferLoad(memory, place)))
+        value = value.body
+    branches = getattr(getattr(value, "op", None), "name", "").endswith("if_then_else")
+    if branches and isinstance(value.args[1], tirx.Let):
+        condition, *sides = value.args
+        yes, no = (_stored(tirx.BufferStore(store.buffer, side, store.indices), memory, known) for side in sides)
+        body.append(tirx.IfThenElse(substitute(condition, known), yes, no))
+    else:
+        body.append(tirx.BufferStore(store.buffer, substitute(value, known), store.indices))
+    return tirx.SeqStmt(body) if len(body) > 1 else body[0]
 
 
 def _nodes(function: Any) -> int:

@@ -13,7 +13,7 @@ from tilewright.formats.layouts.dense import Dense
 from tilewright.plan import PackedParameter
 from tilewright.targets.base import Device
 from tilewright.targets.layer_rewriter import LayerRewriter, constant, shape_of
-from tilewright.targets.packed_weights import CompressedWeight, PackedWeights
+from tilewright.targets.packed_weights import ANY_MODE, CompressedWeight, PackedWeights
 from tilewright.targets.schedules.cpu_astc import AstcLayer, astc
 from tilewright.targets.schedules.cpu_astc_blocks import AstcBlocks
 from tilewright.targets.schedules.cpu_kernel_weights import BREAK_EVEN_ONE_ROW
@@ -92,7 +92,7 @@ def _layer(
         return f"no kernel reads {codec.spec} in {weight.format.layout.spec}"
     blocks = AstcBlocks.of(codec, weight.unpack.matrix, core.lanes)
     if blocks is None:
-        return "astcenc gives every block a mode of its own, which kernels do not decode"
+        return ANY_MODE
     layer = AstcLayer(blocks, shape, window).tiled(core)
     return slower(layer, unpacked_bytes, device) or layer
 

@@ -121,6 +121,8 @@ def _vectorize_spatial(sch: Any, block: Any, loops: list[Any], lanes: int, big: 
     extent = int(sch.get(last).extent)
     # Lanes that are gathered are read one by one: more registers gain no speed and take kilobytes of code.
     factor = vector_factor(extent, lanes, 1 if _gathers(sch, block) else 4)
+    if sch.get(block).alloc_buffers:  # memory of an element's own would have to be that of all lanes
+        factor = 1
     if factor > 1:
         inner_loops = sch.split(last, [None, factor]) if factor < extent else [None, last]
         sch.vectorize(inner_loops[1])

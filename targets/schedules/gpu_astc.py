@@ -24,6 +24,7 @@ from tilewright.formats.codecs.astc.codec import ZERO, Astc
 from tilewright.formats.codecs.astc.element import decoder
 from tilewright.formats.codecs.astc.encode import scheme_of
 from tilewright.formats.codecs.astc.modes import BLOCK_BYTES
+from tilewright.formats.element import Element
 from tilewright.formats.layouts.block_sparse import BlockSparse
 from tilewright.formats.layouts.dense import Dense
 from tilewright.formats.registry import Format
@@ -277,7 +278,10 @@ class _Decoding:
     def shift_right(self, value: _Shifted, count: int) -> _Shifted:
         return _Shifted(value.word, value.start + count)
 
-    def compute(self, shape: Any, element: Callable[[Any, Any], Any], dtype: str) -> Any:
+    def share(self, value: Any) -> Any:
+        return value
+
+    def compute(self, shape: Any, element: Element, dtype: str, needed: Element | None = None) -> Any:
         return _Once(self, element)
 
     def exclusive_sum(self, values: Any, count: Any) -> Any:

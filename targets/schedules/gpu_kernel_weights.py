@@ -18,14 +18,14 @@ from tilewright.formats.codecs.f32 import F32
 from tilewright.formats.codecs.integer import Integer
 from tilewright.formats.layouts.block_sparse import BlockSparse
 from tilewright.formats.layouts.dense import Dense
-from tilewright.targets.packed_weights import CompressedWeight
+from tilewright.targets.packed_weights import ANY_MODE, CompressedWeight
 from tilewright.targets.schedules.gpu_common import GpuLimits
 from tilewright.targets.schedules.gpu_words import STEP, Words, chunk_of
 
 Array = npt.NDArray[Any]
 
 _PADDING = 1.05  # what padding may cost
-KEPT_ASTC = "kernels decode ASTC for few rows, of blocks that have a weight for every texel, and not astcenc's"
+KEPT_ASTC = "kernels decode ASTC for few rows, of blocks that have a weight for every texel"
 KEPT_DENSE = "computes in float32, where unpacked weights are as fast"
 # Operations that a kernel is predicted to take, see ``slower``.
 _DECODE = 3  # an integer, or four bytes
@@ -93,7 +93,7 @@ def payload_of(weight: CompressedWeight) -> Payload | str:
     if isinstance(codec, F32 | F16):
         return Payload(arrays["values"].reshape(shape), index, 16 if isinstance(codec, F16) else 32)
     if isinstance(codec, Astc):
-        return KEPT_ASTC
+        return ANY_MODE if codec.scheme is None else KEPT_ASTC
     if isinstance(codec, Codebook):
         return _clustered(codec, arrays, shape, index)
     if not isinstance(codec, Integer):

@@ -12,7 +12,6 @@ from tilewright.errors import DataError
 from tilewright.formats.codecs.astc import modes
 from tilewright.formats.element import decode
 from tilewright.formats.packed import expand, pack, unpack
-from tilewright.formats.registry import parse
 
 CODECS = [
     "f32",
@@ -66,9 +65,3 @@ def test_astc_equals_the_reference(footprint: tuple[int, int], shape: tuple[int,
 
 def test_astc_with_a_power_of_two_of_levels() -> None:
     same(np.random.default_rng(6).standard_normal((30, 30), np.float32), "astc(6,6,levels=4)", None)
-
-
-def test_blocks_of_another_encoder_have_no_single_decoder() -> None:
-    codec = parse("astc(4,4,astcenc=10)").codec
-    with pytest.raises(NotImplementedError, match="leave astcenc out"):
-        codec.decoder(None, {}, (4, 4))  # type: ignore[attr-defined]

@@ -30,7 +30,7 @@ import numpy.typing as npt
 from tilewright.errors import ArtifactError, DataError
 from tilewright.formats.base import Encoded, Matrix
 from tilewright.formats.checks import checked
-from tilewright.formats.codecs.astc import decode, element, encode, file, modes, oracle
+from tilewright.formats.codecs.astc import decode, element, encode, file, general, modes, oracle
 from tilewright.formats.element import Element, Extents, Loads, Ops
 
 ZERO = 257 * 128
@@ -153,13 +153,9 @@ class Astc:
         return out
 
     def decoder(self, ops: Ops, loads: Loads, shape: Extents) -> Element:
-        """The decoder of blocks of our own encoder.
-
-        Raises:
-            NotImplementedError: blocks of astcenc, each of which may have another mode.
-        """
+        """That of blocks that share a mode, or, where astcenc chooses, of blocks of any mode."""
         if self.scheme is None:
-            raise NotImplementedError(f"{self.spec}: astcenc gives every block a mode of its own; leave astcenc out")
+            return general.decoder(ops, loads, shape, self.footprint, ZERO)
         return element.decoder(ops, loads, shape, self.scheme, ZERO)
 
     def image(self, encoded: Encoded) -> file.Image:

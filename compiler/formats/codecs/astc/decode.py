@@ -23,8 +23,6 @@ import numpy.typing as npt
 from tilewright.formats.codecs.astc import endpoints, infill, ise, modes, partitions, quantization
 
 Texels = npt.NDArray[np.uint16]
-_VOID = 0x1FC  # the lowest nine bits of a void extent
-_MANY_AT = 29  # first endpoint bit of a block with several partitions
 _ERROR = np.array(endpoints.ERROR_COLOUR, np.uint16)[:, None] * np.uint16(257)
 
 
@@ -69,7 +67,7 @@ def decode_checked(
             out[chosen] = _ERROR[:channels]
         else:
             out[chosen] = texels.transpose(2, 0, 1)
-    void = (words[0] & np.uint64(0x1FF)) == _VOID
+    void = (words[0] & np.uint64(0x1FF)) == modes.VOID
     if void.any():
         legal, colour = _void_extents(words[:, void])
         out[void] = np.where(legal, colour, _ERROR).T[:, :channels, None]
@@ -97,7 +95,7 @@ def _groups(words: ise.Words, footprint: tuple[int, int]) -> Iterator[tuple[npt.
     order = np.argsort(member, kind="stable")
     bounds = np.searchsorted(member[order], np.arange(len(keys) + 1))
     for place, key in enumerate(keys.tolist()):
-        if key & 0x1FF == _VOID:
+        if key & 0x1FF == modes.VOID:
             continue
         chosen = order[bounds[place] : bounds[place + 1]]
         mode, count = modes.parse(key & 0x7FF), (key >> 11) + 1
@@ -136,7 +134,7 @@ def _interpolate(
     """C, int32 [channels, texels, blocks]; None where these blocks' endpoints do not fit."""
     mode, count = group.mode, len(group.cems)
     values = sum(endpoints.values_of(cem) for cem in group.cems)
-    start = modes.ENDPOINTS_AT if count == 1 else _MANY_AT
+    start = modes.ENDPOINTS_AT if count == 1 else modes.ENDPOINTS_OF_MANY_AT
     end = modes.BLOCK_BITS - mode.weight_bits - group.spare - (2 if mode.dual else 0)
     kind = modes.endpoint_range(values, end - start) if values <= 18 else None
     if kind is None:
@@ -145,9 +143,9 @@ def _interpolate(
     stored = quantization.endpoint_values(kind)[ise.decode(words, start, values, kind)].astype(np.int32)
     colours, at = [], 0
     for cem in group.cems:
-        colours.append(endpoints.decode(cem, stored[at : at + endpoints.values_of(cem)]))
+        colours.append(endpoints.decode(cem, stored[at : at + endpoints.values_of(cem)], channels))
         at += endpoints.values_of(cem)
-    colour = 257 * np.stack(colours)  # [partitions, 2, 4, blocks]
+    colour = 257 * np.stack(colours)  # [partitions, 2, channels, blocks]
 
     symbols = ise.decode(ise.reverse(words), 0, mode.weights, mode.weight_range)
     weights = quantization.weight_values(mode.levels)[symbols]

@@ -10,12 +10,20 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from tilewright.formats.element import Value
 
-def _axis(texels: int, grid: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+
+def axis(texels: int, grid: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """For every texel of one axis: the grid point below it, and how many sixteenths it lies above."""
     step = (1024 + texels // 2) // (texels - 1)
     place = (step * np.arange(texels) * (grid - 1) + 32) >> 6
     return place >> 4, place & 15
+
+
+def corner_factors(right: Value, down: Value) -> tuple[Value, Value, Value, Value]:
+    """Sixteenths of the grid points at and right of a texel's place, and of both below, for sixteenths above it."""
+    both = (down * right + 8) // 16
+    return 16 - right - down + both, right - both, down - both, both
 
 
 @cache
@@ -25,15 +33,9 @@ def matrix(footprint: tuple[int, int], grid: tuple[int, int]) -> npt.NDArray[np.
     The weight of a texel is ``(row @ weights + 8) >> 4``.
     """
     (width, height), (grid_width, grid_height) = footprint, grid
-    x, right = _axis(width, grid_width)
-    y, down = _axis(height, grid_height)
-    both = (down[:, None] * right + 8) >> 4
-    corners = (
-        (0, 0, 16 - right - down[:, None] + both),
-        (0, 1, right - both),
-        (1, 0, down[:, None] - both),
-        (1, 1, both),
-    )
+    x, right = axis(width, grid_width)
+    y, down = axis(height, grid_height)
+    corners = zip((0, 0, 1, 1), (0, 1, 0, 1), corner_factors(right, down[:, None]), strict=True)
     factors = np.zeros((height, width, grid_height, grid_width), np.uint8)
     rows, columns = np.mgrid[:height, :width]
     for below, beside, factor in corners:

@@ -63,7 +63,7 @@ def blocks_of(words: Words) -> npt.NDArray[np.uint8]:
 
 def reverse(words: Words) -> Words:
     """Bit n becomes bit 127 - n: weights are stored from the top of a block downward."""
-    return words_of(_REVERSED_BYTE[blocks_of(words)[:, ::-1]])
+    return words_of(REVERSED_BYTE[blocks_of(words)[:, ::-1]])
 
 
 def extract(words: Words, offset: int, count: int) -> npt.NDArray[np.uint64]:
@@ -186,4 +186,4 @@ def _tables() -> tuple[dict[int, Symbols], dict[int, npt.NDArray[np.uint64]]]:
 
 
 _DIGITS, _DIGIT_WORDS = _tables()
-_REVERSED_BYTE = np.array([int(f"{byte:08b}"[::-1], 2) for byte in range(256)], np.uint8)
+REVERSED_BYTE = np.array([int(f"{byte:08b}"[::-1], 2) for byte in range(256)], np.uint8)

@@ -30,8 +30,11 @@ FOOTPRINTS = (
 BLOCK_BITS = 128
 BLOCK_BYTES = 16
 MODE_BITS = 11
+VOID = 0x1FC  # the lowest nine bits of a void extent
 ENDPOINTS_AT = 17  # first bit of the endpoints of a block with one partition
+ENDPOINTS_OF_MANY_AT = 29  # and with several
 MIN_ENDPOINT_LEVELS = 6
+MOST_WEIGHTS, MOST_WEIGHT_BITS = 64, 96
 
 WEIGHT_LEVELS = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32)
 
@@ -67,7 +70,7 @@ class Mode:
     @property
     def legal(self) -> bool:
         """Whether the weights are as many as a block may have, and fit it."""
-        return self.weights <= 64 and 24 <= self.weight_bits <= 96
+        return self.weights <= MOST_WEIGHTS and 24 <= self.weight_bits <= MOST_WEIGHT_BITS
 
     def fits(self, footprint: tuple[int, int]) -> bool:
         """Whether the weight grid is no larger than the footprint."""

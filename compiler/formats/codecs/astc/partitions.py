@@ -27,8 +27,23 @@ def _hash(number: U32) -> U32:
 def pattern(seeds: npt.NDArray[np.uint64], partitions: int, footprint: tuple[int, int]) -> npt.NDArray[np.intp]:
     """The partition of every texel, [texels, blocks], from every block's 10-bit seed."""
     width, height = footprint
-    zoom = 2 if width * height < 31 else 1
-    y, x = (np.mgrid[:height, :width].reshape(2, -1, 1) * zoom).astype(np.uint32)
+    y, x = (np.mgrid[:height, :width].reshape(2, -1, 1) * zoom(footprint)).astype(np.uint32)
+    levels = np.stack([(right * x + down * y + at) & np.uint32(63) for right, down, at in planes(seeds, partitions)])
+    member: npt.NDArray[np.intp] = levels.argmax(axis=0)  # the first of equals
+    return member
+
+
+def zoom(footprint: tuple[int, int]) -> int:
+    """What texel coordinates are multiplied with: the patterns of small blocks are magnified."""
+    return 2 if footprint[0] * footprint[1] < 31 else 1
+
+
+def planes(seeds: npt.NDArray[np.uint64], partitions: int) -> U32:
+    """What decides between partitions: a texel's is that of the greatest ``(right * x + down * y + at) % 64``.
+
+    Returns:
+        uint32 [partitions, 3, seeds]: slopes along x and y in 0 to 14, and the number at the origin in 0 to 63.
+    """
     seed = seeds.astype(np.uint32) + np.uint32((partitions - 1) * 1024)
     number = _hash(seed)
 
@@ -41,11 +56,8 @@ def pattern(seeds: npt.NDArray[np.uint64], partitions: int, footprint: tuple[int
         nibble = number >> np.uint32(shift) & np.uint32(15)
         return nibble * nibble >> shifts[which]
 
-    # Slope along x, slope along y, and offset of the four partitions: bits of the hash.
-    heights = [
-        factor(start, 0) * x + factor(start + 4, 1) * y + (number >> np.uint32(offset))
+    found = [
+        (factor(start, 0), factor(start + 4, 1), number >> np.uint32(offset) & np.uint32(63))
         for start, offset in ((0, 14), (8, 10), (16, 6), (24, 2))
     ]
-    levels = np.stack([level & np.uint32(63) for level in heights[:partitions]])
-    member: npt.NDArray[np.intp] = levels.argmax(axis=0)  # the first of equals
-    return member
+    return np.array(found[:partitions], np.uint32)
