@@ -27,8 +27,10 @@ from tilewright import calibration as samples
 from tilewright import passes
 from tilewright.choice import choose, layout_of, settings_of
 from tilewright.errors import AccuracyError, DataError, RecipeError, UsageError
+from tilewright.formats.codecs.astc import Astc, oracle
 from tilewright.formats.layouts.block_sparse import BlockSparse
 from tilewright.formats.packed import PackedWeight
+from tilewright.formats.registry import parse
 from tilewright.gate import measure
 from tilewright.passes import coring, lowrank
 from tilewright.passes import pivot as pivoting
@@ -45,7 +47,7 @@ from tilewright.passes.round_sequence import round_in_sequence
 from tilewright.passes.round_weights import Rounding, round_weights
 from tilewright.passes.smooth import Smooth
 from tilewright.passes.weights import Weight, check_finite, weights_in
-from tilewright.recipe import Recipe
+from tilewright.recipe import FLOAT, Recipe
 from tilewright.recipe_loader import RecipeLike, load_recipe
 from tilewright.report import PivotReport, Report
 from tilewright.report_layers import Notes, layers_of, onnx_file, output_errors
@@ -105,6 +107,7 @@ def run(
         UsageError: wrong shapes, a wrong recipe, calibration data that are wrong, or missing where they are needed.
         ModelError: the model is damaged, or not supported.
         AccuracyError: the recipe's gate is missed.
+        ToolError: the recipe asks for an encoder that is not installed.
     """
     settings = load_recipe(recipe)
     _need_calibration(settings, calibration)
@@ -120,6 +123,7 @@ def compress_graph(
     _need_calibration(recipe, calibration)
     if recipe.accuracy is not None and not recipe.path(recipe.accuracy.data).is_file():
         raise DataError(f"accuracy.data: there is no file {recipe.path(recipe.accuracy.data)}")
+    _need_encoder(recipe)
     graph = passes.run(graph, [RaiseOpset(_OPSET)])
     feeds = None if calibration is None else samples.load(calibration, samples.inputs_of(graph))
 
@@ -214,6 +218,15 @@ def _need_calibration(recipe: Recipe, calibration: samples.Source | None) -> Non
         raise UsageError(
             f"the recipe needs calibration data for {', '.join(wants)}: give samples with --calib data.npz"
         )
+
+
+def _need_encoder(recipe: Recipe) -> None:
+    """Raises ToolError, before any work, where the recipe asks for Arm's ASTC encoder and it is not installed."""
+    specs = [recipe.codec, *(entry.weights or FLOAT for entry in recipe.layer)]
+    specs += recipe.allocate.specs if recipe.allocate is not None else ()
+    codecs = [parse(spec).codec for spec in specs if spec != FLOAT]
+    if any(isinstance(codec, Astc) and codec.astcenc is not None for codec in codecs):
+        oracle.load()
 
 
 def _need_layers(recipe: Recipe, *graphs: ir.Model) -> None:

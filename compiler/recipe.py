@@ -25,6 +25,7 @@
     scaled = true                       # a scale for each channel; Deep Compression has none
     [astc]                              # or texture compression
     block = "6x6"
+    astcenc = 98                        # by Arm's encoder, quality 0 to 100, instead of Tilewright's own
     [allocate]                          # or the format that suits each layer, for a budget; give one of the five
     bits = 5.0                          # bits a weight on average
     bytes = 1_500_000                   # of all weights
@@ -132,6 +133,7 @@ class Astc(Section, frozen=True):
 
     block: str = "6x6"
     levels: int | None = None
+    astcenc: float | None = None
 
 
 class Allocate(Section, frozen=True):
@@ -234,8 +236,9 @@ class Recipe(Section, frozen=True):
         if self.cluster is not None:
             return f"codebook({self.cluster.centroids}{',scaled' if self.cluster.scaled else ''})"
         if self.astc is not None:
-            levels = "" if self.astc.levels is None else f",levels={self.astc.levels}"
-            return f"astc({self.astc.block.replace('x', ',')}{levels})"
+            given = [("levels", self.astc.levels), ("astcenc", self.astc.astcenc)]
+            options = "".join(f",{name}={value:g}" for name, value in given if value is not None)
+            return f"astc({self.astc.block.replace('x', ',')}{options})"
         return FLOAT
 
     def settings(self, layer: str, kind: str | None) -> Settings:

@@ -29,6 +29,8 @@ from tilewright.recipe_loader import load_recipe
         ("[quantize]\nmethod = 'best'", r"quantize\.method"),
         ("[quantize]\nweights = 'int4'\n[astc]\nblock = '6x6'", "keep one"),
         ("[astc]\nblock = '7x7'", r"astc\.block.*7x7"),
+        ("[astc]\nastcenc = 101", r"astc\.block.*0 to 100, not 101"),
+        ("[astc]\nastcenc = 60\nlevels = 4", r"astc\.block.*not both"),
         ("[cluster]\ncentroids = 1", r"cluster\.centroids"),
         ("[allocate]\nbits = 4.0\nbytes = 100", r"exactly one of bits, bytes, max_error, .*, not bits and bytes"),
         ("[allocate]\nbits = 4.0\ncandidates = ['int4', 'int1']", r"allocate\.candidates\[1\]"),

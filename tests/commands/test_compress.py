@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,17 @@ def test_textures_for_other_tools(workspace: Path, tmp_path: Path, capsys: pytes
     listed = json.loads(capsys.readouterr().out)["textures"]
     assert listed
     assert {Path(path) for path in listed} == set(folder.glob("*.astc"))
+
+
+def test_a_missing_encoder_is_named_before_any_work(
+    workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goal, recipe = tmp_path / "small.onnx", tmp_path / "recipe.toml"
+    recipe.write_text("[astc]\nblock = '6x6'\nastcenc = 10\n")
+    monkeypatch.setitem(sys.modules, "astc_encoder", None)
+    assert main(["compress", str(workspace / "model.onnx"), "-o", str(goal), "--recipe", str(recipe)]) == 4
+    assert "pip install astc-encoder-py" in capsys.readouterr().err
+    assert not goal.exists()
 
 
 def test_compile_compresses_too(workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

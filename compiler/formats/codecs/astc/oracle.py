@@ -1,7 +1,7 @@
 """Arm's reference codec, astcenc, through the package astc-encoder-py: the slow encoder of highest quality.
 
-It chooses block modes, partitions and endpoint modes freely, so its blocks need ``decode.decode``; a kernel that knows
-only the blocks of our own encoder cannot read them.
+It chooses block modes, partitions and endpoint modes freely, so its blocks need ``decode.decode`` or, when a network is
+loaded, the decoder in general.py; a kernel that knows only the blocks of our own encoder cannot read them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def compress(
     Raises:
         ToolError: the package is not installed.
     """
-    codec = _load()
+    codec = load()
     height, width = image.shape
     pixels = np.ones((height, width, 4), np.float32)
     pixels[..., :3] = image[..., None]
@@ -50,7 +50,7 @@ def decompress(
     Raises:
         ToolError: the package is not installed.
     """
-    codec = _load()
+    codec = load()
     width, height = footprint
     kind = codec.ASTCType.F16 if dtype is np.float16 else codec.ASTCType.U8
     context = codec.ASTCContext(codec.ASTCConfig(codec.ASTCProfile.LDR, width, height))
@@ -61,9 +61,14 @@ def decompress(
     return np.frombuffer(image.data, dtype).reshape(len(blocks), height, width, 4)
 
 
-def _load() -> ModuleType:
+def load() -> ModuleType:
+    """The package.
+
+    Raises:
+        ToolError: it is not installed.
+    """
     try:
         import astc_encoder
     except ImportError:
-        raise ToolError("astcenc is not installed; pip install astc-encoder-py") from None
+        raise ToolError("astcenc is not installed: pip install astc-encoder-py") from None
     return astc_encoder
