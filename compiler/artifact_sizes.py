@@ -16,7 +16,7 @@ class Sizes:
     Attributes:
         constants: by buffer name, as they lie in the file. Equal contents are stored once and count for the first name.
         rest: "code", "tables", "metadata", "self-test", "header" (with the table of segments), and "padding" between
-            and within segments.
+            and within segments. Code, tables and metadata count as they lie in the file, which may be deflated.
     """
 
     constants: Mapping[str, int]
@@ -36,11 +36,12 @@ def sizes(file: memoryview) -> Sizes:
     found = container.segments(file)
     images, constants = stored(found[container.PLAN])
     of_constants = _distinct(constants)
+    taken = container.file_bytes(file)
     rest = {
-        "code": sum(_distinct(images).values()),
-        "tables": len(found[container.PLAN]),
-        "metadata": len(found[container.METADATA]),
-        "self-test": len(found.get(container.SELFTEST, b"")),
+        "code": min(taken[container.CODE], sum(_distinct(images).values())),  # raw, the segment is padded within
+        "tables": taken[container.PLAN],
+        "metadata": taken[container.METADATA],
+        "self-test": taken.get(container.SELFTEST, 0),
         "header": container.head_bytes(len(found)),
     }
     padding = len(file) - sum(of_constants.values()) - sum(rest.values())

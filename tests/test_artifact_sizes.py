@@ -38,6 +38,14 @@ def test_constants_count_as_they_lie_in_the_file() -> None:
     assert entropy < sizes.constants["coded"] < 2500
 
 
+def test_deflated_code_counts_as_it_lies_in_the_file() -> None:
+    source = b"".join(b"// line %d\n" % n for n in range(1000)) + toys.OPENCL_SOURCE
+    artifact = toys.artifact(toys.opencl_plan(source))
+    sizes = artifact.sizes()
+    assert 0 < sizes.rest["code"] < len(source) / 3
+    assert sizes.total == len(artifact.to_bytes())
+
+
 def test_code_metadata_and_the_self_test_are_told_apart() -> None:
     sizes = toys.artifact(toys.opencl_plan()).sizes()
     assert sizes.rest["code"] == len(toys.OPENCL_SOURCE)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tilewright.lower.arena import Lifetime, plan_arena
+from tilewright.lower.constants import compact
 from tilewright.lower.extract import Calls, Step, Value
 from tilewright.plan import COPY, Buffer, BufferKind, Launch, Plan
 from tilewright.targets.base import Code, Target
@@ -82,10 +83,11 @@ def _buffer(value: Value) -> Buffer:
         kind = BufferKind.CONSTANT
     else:
         kind = BufferKind.ARENA
-    return Buffer(
+    buffer = Buffer(
         value.name, kind, value.dtype, value.shape,
         data=value.data, storage=value.storage, symbol_bits=value.symbol_bits,
     )  # fmt: skip
+    return compact(buffer)
 
 
 def _launches(

@@ -61,6 +61,7 @@ class _Ref:
     shape: tuple[int, ...]
 
 
+_SMALL = 1 << 12  # bytes of constants that are compared: zero points and tables of offsets recur
 _Bound = Any  # _Ref, or a list of them for a tuple
 
 
@@ -85,11 +86,12 @@ class _Extractor:
 
     def resolve(self, expr: Any) -> _Bound:
         if isinstance(expr, tvm.ir.GenericConst):
-            if expr not in self.constants:
-                data = expr.value.numpy()
-                name = f"const{len(self.constants)}"
-                self.constants[expr] = self.add(Value(name, str(data.dtype), tuple(data.shape), data=data))
-            return self.constants[expr]
+            data = expr.value.numpy()
+            shape, dtype = tuple(data.shape), str(data.dtype)
+            same = (dtype, shape, data.tobytes()) if data.nbytes <= _SMALL else expr
+            if same not in self.constants:
+                self.constants[same] = self.add(Value(f"const{len(self.constants)}", dtype, shape, data=data))
+            return self.constants[same]
         if isinstance(expr, relax.Tuple):
             return [self.resolve(field) for field in expr.fields]
         if isinstance(expr, relax.TupleGetItem):

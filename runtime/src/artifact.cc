@@ -5,7 +5,6 @@
 #include <string_view>
 
 #include "checked.h"
-#include "container.h"
 #include "utf8.h"
 
 namespace tw {
@@ -65,6 +64,7 @@ class Parser {
     for (uint32_t i = 0; i < tables_[format::kModules].count; ++i) read_module(i);
     read_launches(format::kPrologue, &out_.prologue);
     if (segment(format::kSelftest).data) read_selftest();
+    out_.expanded = std::move(segments_.expanded);
     return std::move(out_);
   }
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "container.h"
 #include "format.h"
 #include "span.h"
 #include "tilewright/tilewright.h"
@@ -57,6 +58,7 @@ struct Artifact {
   Bytes metadata, constants;
   Selftest selftest;
 
+  Expanded expanded;  // segments that the file holds compressed
   std::vector<const char*> strings;
   std::vector<uint64_t> dims;     // Buffer.shape points in here
   std::vector<uint32_t> indices;  // Launch.args and Launch.layers point in here

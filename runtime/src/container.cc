@@ -4,6 +4,7 @@
 
 #include "checked.h"
 #include "crc32.h"
+#include "inflate.h"
 
 namespace tw {
 namespace {
@@ -20,6 +21,17 @@ bool all_zero(const uint8_t* data, uint64_t nbytes) {
   uint8_t any = 0;
   for (uint64_t i = 0; i < nbytes; ++i) any |= data[i];
   return any == 0;
+}
+
+std::vector<uint8_t> expand(Bytes body, const char* name) {
+  uint64_t nbytes = 0;
+  if (body.size < sizeof nbytes) TW_BAD("%s segment too short", name);
+  memcpy(&nbytes, body.data, sizeof nbytes);
+  const Bytes stream{body.data + sizeof nbytes, body.size - sizeof nbytes};
+  if (nbytes > mul(stream.size, format::kGreatestExpansion)) TW_BAD("%s segment expands too far", name);
+  std::vector<uint8_t> out(nbytes);
+  inflate(stream, out.data(), out.size());
+  return out;
 }
 
 Header read_header(Bytes file, bool checksums) {
@@ -53,7 +65,9 @@ Segments split(Bytes file, bool checksums) {
   for (uint32_t i = 0; i < header.segment_count; ++i) {
     Segment segment;
     memcpy(&segment, file.data + header.header_bytes + uint64_t{i} * header.segment_stride, sizeof segment);
-    const char* name = name_of(segment.kind);
+    const bool deflated = segment.kind > format::kDeflated && segment.kind < format::kDeflated + format::kConstants;
+    const uint32_t kind = deflated ? segment.kind - format::kDeflated : segment.kind;
+    const char* name = name_of(kind);
     if (segment.offset % format::kPage || segment.offset < end || !fits(segment.offset, segment.nbytes, file.size))
       TW_BAD("%s segment out of place", name);
     if (segment.offset - end >= format::kPage || !all_zero(file.data + end, segment.offset - end))
@@ -62,14 +76,17 @@ Segments split(Bytes file, bool checksums) {
     if (checksums && crc32(body.data, body.size) != segment.crc)
       TW_BAD("checksum of the %s segment does not match", name);
     end = segment.offset + segment.nbytes;
-    if (segment.kind == 0 || segment.kind >= format::kSegmentKinds) {
+    if (kind == 0 || kind >= format::kSegmentKinds) {
       if (segment.flags & format::kRequired)
-        fail(TW_ARTIFACT, "artifact needs segment kind %u, which this runtime does not know: update the runtime",
-             segment.kind);
+        fail(TW_ARTIFACT, "artifact needs segment kind %u, which this runtime does not know: update the runtime", kind);
       continue;
     }
-    if (found.by_kind[segment.kind].data) TW_BAD("two %s segments", name);
-    found.by_kind[segment.kind] = body;
+    if (found.by_kind[kind].data) TW_BAD("two %s segments", name);
+    if (deflated) {
+      found.expanded[kind] = expand(body, name);
+      body = {found.expanded[kind].data(), found.expanded[kind].size()};
+    }
+    found.by_kind[kind] = body;
   }
   if (end != file.size) TW_BAD("bytes after the last segment");
   for (uint32_t kind : {format::kPlan, format::kMetadata, format::kCode, format::kConstants})

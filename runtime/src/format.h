@@ -26,7 +26,9 @@ struct Header {
 static_assert(sizeof(Header) == 56);
 
 enum SegmentKind : uint32_t { kPlan = 1, kMetadata, kCode, kConstants, kSelftest, kSegmentKinds };
-constexpr uint32_t kRequired = 1;  // segment flag
+constexpr uint32_t kRequired = 1;            // segment flag
+constexpr uint32_t kDeflated = 256;          // since 1.2, added to a segment's kind: a u64 size, then a DEFLATE stream
+constexpr uint64_t kGreatestExpansion = 32;  // of a DEFLATE stream
 
 struct Segment {
   uint32_t kind, flags;

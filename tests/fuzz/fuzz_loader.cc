@@ -1,4 +1,5 @@
-// Fuzzes the loader: any bytes give either an artifact whose every view lies inside those bytes, or an Error.
+// Fuzzes the loader: any bytes give either an artifact whose every view lies inside those bytes or what they
+// expand to, or an Error.
 // Nothing of the artifact is executed. For libFuzzer, or for mutate.cc where that is missing.
 #include <cstdlib>
 #include <cstring>
@@ -18,6 +19,13 @@ void need(bool holds) {
 
 void need_inside(tw::Bytes part, tw::Bytes whole) {
   need(part.data >= whole.data && part.data + part.size <= whole.data + whole.size);
+}
+
+void need_inside_any(tw::Bytes part, tw::Bytes file, const tw::Expanded& expanded) {
+  for (const std::vector<uint8_t>& segment : expanded)
+    if (part.data >= segment.data() && part.data <= segment.data() + segment.size())
+      return need_inside(part, {segment.data(), segment.size()});
+  need_inside(part, file);
 }
 
 // Expands what a session would expand, as far as a fuzzer's memory goes. Damaged weights are an Error.
@@ -41,7 +49,7 @@ size_t expand(const tw::Artifact& artifact, tw::Bytes file) {
 // Reads all that a session would read.
 size_t visit(const tw::Artifact& artifact, tw::Bytes file) {
   size_t sum = strlen(artifact.target) + strlen(artifact.backend);
-  need_inside(artifact.metadata, file);
+  need_inside_any(artifact.metadata, file, artifact.expanded);
   need_inside(artifact.constants, file);
   for (const tw::Buffer& buffer : artifact.buffers) {
     uint64_t nbytes = tw::item_bytes(buffer.dtype);
@@ -63,7 +71,7 @@ size_t visit(const tw::Artifact& artifact, tw::Bytes file) {
   }
   for (const tw::Module& module : artifact.modules)
     for (const tw::Image& image : module.images) {
-      need_inside(image.data, file);
+      need_inside_any(image.data, file, artifact.expanded);
       for (const char* feature : image.features) sum += strlen(feature);
     }
   for (tw::Bytes tensor : artifact.selftest.inputs) need_inside(tensor, file);

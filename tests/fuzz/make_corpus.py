@@ -49,7 +49,13 @@ def seeds() -> dict[str, Artifact]:
     )
     early = (Launch("copy", COPY, (1, 3), layers=("w.unpack",)), Launch("copy", COPY, (3, 4)))
     late = (Launch("copy", COPY, (4, 5)), Launch("copy", COPY, (2, 6)))
+    long = Image("opencl", "", (), "", b"".join(b"// line %d\n" % n for n in range(500)) + source)
+    many = tuple(Launch("copy", COPY, (0, 1), layers=(f"layer.{n}",)) for n in range(100))
     return {
+        "deflated.tw": Artifact(
+            Plan("mali", "opencl", buffers[:2], (0,), (1,), many, (Module("a", (long,)),), 0),
+            {"a": list(range(1500))},
+        ),
         "copy.tw": Artifact(Plan("cpu", "cpu", buffers[:3], (0,), (1,), copies, (), 512), {"a": [1, "é"]}, test),
         "empty.tw": Artifact(Plan("cpu", "cpu", (), (), (), (), (), 0)),
         "shapes.tw": Artifact(Plan("cpu", "cpu", (empty, scalar), (0,), (1,), (), (), 0, 64)),

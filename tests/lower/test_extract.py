@@ -40,6 +40,17 @@ def test_a_constant_used_twice_is_one_value() -> None:
     assert sum(value.data is not None for value in calls.values) == 1
 
 
+@pytest.mark.parametrize(("dtype", "count"), [("float32", 1), ("int32", 2)])
+def test_equal_constants_of_one_type_are_one_value(dtype: str, count: int) -> None:
+    ones = [relax.const(np.ones((4, 6), kind)) for kind in ("float32", dtype)]
+
+    def make(builder: Any, x: Any) -> Any:
+        product = builder.emit(relax.op.multiply(x, ones[0]))
+        return builder.emit(relax.op.add(product, builder.emit(relax.op.astype(ones[1], "float32"))))
+
+    assert sum(value.data is not None for value in extract_calls(build(make)).values) == count
+
+
 def test_reshape_shares_its_value() -> None:
     mod = build(lambda b, x: b.emit(relax.op.reshape(x, (24,))))
     calls = extract_calls(relax.transform.RewriteDataflowReshape()(mod))

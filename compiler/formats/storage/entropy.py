@@ -56,6 +56,7 @@ _LOW = 1 << 16  # states lie in [2**16, 2**32)
 _LANE_BITS = 8000  # of code a lane should carry: its state wastes about 24 bits, 0.3 % of that
 _LANE_SYMBOLS = 1 << 15  # that a lane should hold at most: NumPy works on all lanes at a time
 _MOST_LANES = 0xFFFF
+_SMALL = 1 << 16  # bytes of an array
 
 Bytes = npt.NDArray[np.uint8]
 Frequencies = npt.NDArray[np.uint32]
@@ -76,14 +77,23 @@ class Entropy:
             array: any dtype.
             symbol_bits: 1 to 8 for a packed bit stream; 16 or 32 for elements of 2 or 4 bytes, coded plane by plane.
         """
-        data = np.frombuffer(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes(), np.uint8)
+        data = _bytes(array)
+        models = _models(data, symbol_bits)
         if symbol_bits <= 8:
-            return _section(data, symbol_bits)
-        stride = symbol_bits // 8
-        planes = [_section(np.ascontiguousarray(data[plane::stride]), 8) for plane in range(stride)]
+            return _section(data, models[0])
+        stride = len(models)
+        planes = [_section(np.ascontiguousarray(data[n::stride]), model) for n, model in enumerate(models)]
         parts = [bytes([PLANES, stride]), *(struct.pack("<I", len(plane)) + plane for plane in planes)]
         joined = b"".join(parts)
         return joined if len(joined) <= data.size else _stored(data)
+
+    def compressed_bytes(self, array: Array, symbol_bits: int) -> int:
+        """About how many bytes `compress` gives, without coding."""
+        data = _bytes(array)
+        models = _models(data, symbol_bits)
+        plane_bytes = data.size // len(models)
+        sections = sum(plane_bytes + 1 if model is None else model.nbytes for model in models)
+        return min(sections + (2 + 4 * len(models) if symbol_bits > 8 else 0), data.size + 1)
 
     def expand(self, data: bytes, nbytes: int) -> Array:
         """The array's bytes as uint8 [nbytes].
@@ -126,25 +136,72 @@ def _cost(counts: npt.NDArray[np.integer], probabilities: npt.NDArray[np.floatin
     return float(-(counts[used] * np.log2(probabilities[used])).sum())
 
 
+def _bytes(array: Array) -> Bytes:
+    return np.frombuffer(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes(), np.uint8)
+
+
 def _stored(data: Bytes) -> bytes:
     return bytes([STORED]) + data.tobytes()
 
 
-def _section(data: Bytes, bits: int) -> bytes:
-    if not data.size:
-        return _stored(data)
-    count = -(-data.size * 8 // bits)
-    padded = np.concatenate([data, np.zeros(1, np.uint8)]) if count * bits > data.size * 8 else data
-    symbols = unpack_bits(padded, bits, count)
-    counts = np.bincount(symbols, minlength=1 << bits)
-    frequencies = normalised(counts)
-    if frequencies.max() == _TOTAL:  # one symbol costs no bits: states never change
-        lanes = 1
-    else:
-        lanes = int(max(_cost(counts, frequencies / _TOTAL) // _LANE_BITS, count // _LANE_SYMBOLS, 1))
-    states, words = _encode(symbols, frequencies, min(lanes, count, _MOST_LANES))
-    coded = struct.pack("<BBH", RANS, bits, len(states)) + _table(frequencies) + states.tobytes() + words.tobytes()
-    return coded if len(coded) <= data.size else _stored(data)
+@dataclass(frozen=True)
+class _Model:
+    """Bytes as symbols of ``bits`` bits, and their statistics."""
+
+    bits: int
+    symbols: Bytes
+    frequencies: Frequencies
+    cost: float  # bits of code
+
+    @classmethod
+    def of(cls, data: Bytes, bits: int) -> _Model:
+        count = -(-data.size * 8 // bits)
+        padded = np.concatenate([data, np.zeros(1, np.uint8)]) if count * bits > data.size * 8 else data
+        symbols = unpack_bits(padded, bits, count)
+        counts = np.bincount(symbols, minlength=1 << bits)
+        frequencies = normalised(counts)
+        return cls(bits, symbols, frequencies, _cost(counts, frequencies / _TOTAL))
+
+    @property
+    def lanes(self) -> int:
+        if self.frequencies.max() == _TOTAL:  # one symbol costs no bits: states never change
+            return 1
+        count = self.symbols.size
+        return int(min(max(self.cost // _LANE_BITS, count // _LANE_SYMBOLS, 1), count, _MOST_LANES))
+
+    @property
+    def nbytes(self) -> int:
+        """Of its section, within a few; lanes begin with 16 bits of nothing and end in 32 bits of state."""
+        return 4 + len(_table(self.frequencies)) + 2 * self.lanes + int(self.cost / 8)
+
+    def section(self) -> bytes:
+        states, words = _encode(self.symbols, self.frequencies, self.lanes)
+        head = struct.pack("<BBH", RANS, self.bits, len(states))
+        return head + _table(self.frequencies) + states.tobytes() + words.tobytes()
+
+
+def _models(data: Bytes, symbol_bits: int) -> list[_Model | None]:
+    """The best model of each plane, or of all; None where bytes had better be stored."""
+    if symbol_bits <= 8:
+        return [_best(data, symbol_bits)]
+    stride = symbol_bits // 8
+    return [_best(np.ascontiguousarray(data[plane::stride]), *_plane_bits(data)) for plane in range(stride)]
+
+
+def _plane_bits(data: Bytes) -> tuple[int, ...]:
+    """Widths of symbols to try: the table of a small plane's bytes would outweigh what they save."""
+    return (8, 4, 1) if data.size < _SMALL else (8,)
+
+
+def _best(data: Bytes, *bits: int) -> _Model | None:
+    models = [_Model.of(data, width) for width in bits if 1 << width < data.size]  # a table has a byte a symbol
+    best = min(models, key=lambda model: model.nbytes, default=None)
+    return best if best is not None and best.nbytes <= data.size else None
+
+
+def _section(data: Bytes, model: _Model | None) -> bytes:
+    coded = b"" if model is None else model.section()
+    return coded if coded and len(coded) <= data.size else _stored(data)
 
 
 def _table(frequencies: Frequencies) -> bytes:
@@ -159,6 +216,8 @@ def _encode(
     states = np.full(lanes, _LOW, np.uint32)
     if frequencies.max() == _TOTAL:
         return states.astype("<u4"), np.zeros(0, "<u2")
+    if lanes == 1:
+        return _encode_lane(symbols.tolist(), frequencies.tolist(), starts.tolist())
     words: list[npt.NDArray[np.uint16]] = []
     for first in range((symbols.size - 1) // lanes * lanes, -1, -lanes):
         step = symbols[first : first + lanes]
@@ -173,6 +232,21 @@ def _encode(
         states[: step.size] = (quotient << np.uint32(_PRECISION)) + (active - quotient * f) + starts[step]
     ordered = np.concatenate([np.zeros(0, np.uint16), *words[::-1]])
     return states.astype("<u4"), ordered.astype("<u2")
+
+
+def _encode_lane(
+    symbols: list[int], frequencies: list[int], starts: list[int]
+) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint16]]:
+    """As `_encode`: Python's own integers are faster than arrays of one."""
+    state, words = _LOW, []
+    for symbol in reversed(symbols):
+        f = frequencies[symbol]
+        if state >> (32 - _PRECISION) >= f:
+            words.append(state & 0xFFFF)
+            state >>= 16
+        quotient, rest = divmod(state, f)
+        state = (quotient << _PRECISION) + rest + starts[symbol]
+    return np.array([state], "<u4"), np.array(words[::-1], "<u2")
 
 
 def _expand_planes(data: bytes, nbytes: int) -> Bytes:
@@ -244,6 +318,8 @@ def _decode(
     if (states < _LOW).any():
         raise _damaged("state out of range")
     lanes = len(states)
+    if lanes == 1:
+        return _decode_lane(int(states[0]), words.tolist(), frequencies, count)
     owner = np.repeat(np.arange(len(frequencies), dtype=np.uint8), frequencies)  # symbol of each slot
     scale = frequencies[owner]
     bias = np.arange(_TOTAL, dtype=np.uint32) - (np.cumsum(frequencies) - frequencies).astype(np.uint32)[owner]
@@ -265,6 +341,26 @@ def _decode(
     if used != len(words) or (states != _LOW).any():
         raise _damaged("the stream does not end where it should")
     return symbols
+
+
+def _decode_lane(state: int, words: list[int], frequencies: Frequencies, count: int) -> Bytes:
+    """As `_decode`: Python's own integers are faster than arrays of one."""
+    owner = np.repeat(np.arange(len(frequencies), dtype=np.uint8), frequencies).tobytes()  # symbol of each slot
+    scale, starts = frequencies.tolist(), (np.cumsum(frequencies) - frequencies).tolist()
+    symbols = bytearray(owner[:1] * count)
+    used = 0
+    for place in range(count if _TOTAL not in scale else 0):
+        slot = state & (_TOTAL - 1)
+        symbols[place] = symbol = owner[slot]
+        state = scale[symbol] * (state >> _PRECISION) + slot - starts[symbol]
+        if state < _LOW:
+            if used == len(words):
+                raise _damaged("cut short")
+            state = state << 16 | words[used]
+            used += 1
+    if used != len(words) or state != _LOW:
+        raise _damaged("the stream does not end where it should")
+    return np.frombuffer(bytes(symbols), np.uint8)
 
 
 def _damaged(what: str) -> ArtifactError:
