@@ -76,6 +76,8 @@ SETTINGS = (
     weights_only("codebook4", {"preset": "codebook4"}),
     weights_only("astc6x5", {"preset": "astc6x5"}),
     weights_only("astc6x6", {"preset": "astc6x6"}),
+    weights_only("astcenc6x5", {"preset": "astc6x5", "astc": {"astcenc": 98}}),
+    weights_only("astcenc6x6", {"preset": "astc6x6", "astc": {"astcenc": 98}}),
     weights_only("mixed5", {"preset": "mixed5"}),
     weights_only("uniform5", {"quantize": {"weights": "int5"}}),
     weights_only("mixed4", {"preset": "mixed4"}),

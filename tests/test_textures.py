@@ -16,7 +16,6 @@ from tilewright.errors import UsageError
 from tilewright.formats.codecs.astc import codec, file, modes
 from tilewright.passes.encode import unpackings
 
-
 ENCODERS = pytest.mark.parametrize("encoder", [{}, {"astcenc": 10}])
 
 
