@@ -26,7 +26,7 @@ from tilewright.targets.schedules.cpu_decoder import ROLES
 from tilewright.targets.schedules.cpu_dot import Dot
 from tilewright.targets.schedules.cpu_gather import gather_rows, staged_rows
 from tilewright.targets.schedules.cpu_kernel_weights import KernelWeights, kernel_weights
-from tilewright.targets.schedules.cpu_planar import Planar, edges, planar, reads_bare, suits
+from tilewright.targets.schedules.cpu_planar import Planar, edges, planar, reads_bare, suits, suits_window
 from tilewright.targets.schedules.cpu_planar import offsets as plane_offsets
 from tilewright.targets.schedules.cpu_staging import (
     few_channels,
@@ -153,10 +153,11 @@ class PackedLayers:
             return None
         packed = parts[0]
         fits = packed.blocks.is_plain and channels % packed.blocks.bw == 0
-        if not fits or not suits(packed.blocks, window.out_width):
-            return None
         quantized = quantized if packed.blocks.word == 4 else None
-        if quantized is None and reads_bare(packed.blocks, window):
+        bare = quantized is None and reads_bare(packed.blocks, window)
+        if not fits or not suits_window(packed.blocks, window, bare):
+            return None
+        if bare:
             operand, inner = data, window
         else:
             made = self._padded_planes(rewriter, data, window, packed.blocks, quantized)

@@ -27,6 +27,8 @@ from tilewright.targets.schedules.fused import mark
 from tilewright.targets.schedules.ir import i64, i64s, unflatten
 from tilewright.targets.schedules.window import Window
 
+_SUMS = 8  # multiply-adds that are under way at a time: of two units with a latency of four cycles
+
 
 @dataclass(frozen=True)
 class Planar:
@@ -132,6 +134,19 @@ def reads_bare(blocks: Blocks, window: Window) -> bool:
 def suits(blocks: Blocks, rows: int) -> bool:
     """Whether lanes are better filled with rows: there are enough, and a block row's sums fit into registers."""
     return blocks.sparse and not blocks.group and 2 * rows > blocks.lanes and blocks.bh <= blocks.lanes
+
+
+def suits_window(blocks: Blocks, window: Window, bare: bool) -> bool:
+    """The same of a convolution, whose lanes are pixels of one row, or of all rows where they follow each other.
+
+    Small images have enough of the latter only. At 4x4 to 8x8 that took 5 to 57 % less time than the kernel whose lanes
+    are outputs; with blocks of four outputs, whose sums are fewer than a core's multiply-adds under way, a tenth more.
+    """
+    w = window
+    pixels = w.out_height * w.out_width
+    follow = bare or (w.kernel_height * w.kernel_width == 1 and pixels == w.height * w.width)
+    whole = follow and pixels >= blocks.lanes and blocks.bh >= _SUMS
+    return suits(blocks, pixels if whole else w.out_width)
 
 
 def planar(layer: Planar) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +19,16 @@ def test_lonely_convolutions_and_batches_take_this_kernel() -> None:
     assert "planar" in check(product(16, 64, 32), device, "block_sparse(16,1)", "f32", 0)
     assert "planar" in check(convolution(16, 14, 20, 32, 3, 1), device, "block_sparse(16,4)", "int8", 8)
     assert "planar" not in check(product(1, 64, 32), device, "block_sparse(16,1)", "f32", 0)
+
+
+def test_pixels_of_small_images_are_lanes_through_all_rows() -> None:
+    device = "cpu-avx512"
+    if device not in levels_here():
+        pytest.skip("rows of seven pixels fill the registers of other levels")
+    assert "planar" in check(convolution(16, 7, 7, 32, 3, 1), device, "block_sparse(16,1)", "f32", 0)
+    assert "planar" in check(convolution(16, 7, 7, 32, 1, 0), device, "block_sparse(16,4)", "int8", 8)
+    for padded, block in ((True, "block_sparse(16,4)"), (False, "block_sparse(4,4)")):
+        assert "planar" not in check(convolution(16, 7, 7, 32, 3, 1), device, block, "int8", 8 * padded)
 
 
 def test_one_block_and_all_blocks() -> None:
