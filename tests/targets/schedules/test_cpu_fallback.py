@@ -105,6 +105,16 @@ def test_vector_factor(extent: int, lanes: int, factor: int) -> None:
     assert vector_factor(extent, lanes) == factor
 
 
+@pytest.mark.parametrize(("stride", "lanes"), [(1, 64), (3, 16)])
+def test_gathered_lanes_take_one_register(stride: int, lanes: int) -> None:
+    """They are read one by one, so that more would be code without gain."""
+    from tvm import te
+
+    x = te.placeholder((64, 192 * stride), "float32", "x")
+    func = te.create_prim_func([x, te.compute((64, 192), lambda i, c: x[i, c * stride] * 2, "y")])
+    assert f"T.vectorized({lanes})" in scheduled_text(func, "cpu-avx512")
+
+
 def test_large_elementwise_kernel_is_parallel_and_vectorised() -> None:
     from tvm import te
 

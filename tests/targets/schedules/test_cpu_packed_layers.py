@@ -147,6 +147,26 @@ def test_the_file_holds_packed_weights(compressed: dict[str, onnx.ModelProto]) -
     assert weights / 8 <= values <= 1.2 * weights / 8  # 70 outputs fill up five block rows of 16
 
 
+def test_depthwise_layers_of_one_shape_share_a_kernel() -> None:
+    """Their scales are arguments, no part of the code."""
+    random = np.random.default_rng(0)
+    nodes, weights = [], {}
+    for n in range(4):
+        weights[f"w{n}"] = random.standard_normal((32, 1, 3, 3)).astype(np.float32) * (n + 1)
+        nodes += [
+            helper.make_node("Conv", [f"x{n}", f"w{n}"], [f"c{n}"], name=f"dw{n}", group=32, pads=[1] * 4),
+            helper.make_node("Relu", [f"c{n}"], [f"x{n + 1}"]),
+        ]
+    image = TensorProto.FLOAT, [1, 32, 12, 12]
+    model = make_model(nodes, {"x0": image}, {"x4": image}, weights)
+    x = random.standard_normal((1, 32, 12, 12)).astype(np.float32)
+    small = compress(model, {"quantize": {"weights": "int8", "activations": 8}}, calibration={"x0": x})
+    plan = tilewright.compile(small, levels_here()[-1]).plan
+    kernels = [launch.kernel for launch in plan.launches if "depthwise" in launch.kernel]
+    assert len(kernels) == 4
+    assert kernels[1] == kernels[2]  # the first and the last have other neighbours
+
+
 def test_without_an_integer_instruction_weights_stay_packed() -> None:
     """cpu-neon has no dot product: sparse layers compute in floats from int8 all the same."""
     artifact = tilewright.compile(compress(network(), RECIPES["16x4 int8 dynamic"]), "cpu-neon")
