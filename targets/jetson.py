@@ -11,7 +11,7 @@ from tilewright.plan import Image, Module
 from tilewright.targets.base import Code
 from tilewright.targets.gpu import Generated, GpuTarget, Kernel
 from tilewright.targets.nvrtc import compile_cuda
-from tilewright.targets.schedules import gpu_dot
+from tilewright.targets.schedules import gpu_dot, gpu_pairs
 
 # TVM opens with <cuda/std/cstdint> and <cuda/std/type_traits>: two seconds of NVRTC, for a few names.
 _STANDARD_HEADERS = re.compile(r"#ifdef __CUDACC_RTC__.*?#include <cuda\.h>\n#endif\n", re.DOTALL)
@@ -66,7 +66,8 @@ class Jetson(GpuTarget):
         """The CUDA C++ that NVRTC compiles."""
         prelude = _STANDARD_HEADERS.sub(_TYPES, generated.prelude)
         kernels = "\n".join(self.kernel_source(kernel) for kernel in generated.kernels)
-        return prelude + "\n" + gpu_dot.source_of(gpu_dot.CUDA, kernels) + kernels
+        functions = gpu_dot.source_of(gpu_dot.CUDA, kernels) + gpu_pairs.source_of(kernels)
+        return prelude + "\n" + functions + kernels
 
     def assemble(self, generated: Generated) -> Code:
         source = self.source(generated)

@@ -27,6 +27,7 @@ class GpuLimits:
         registers: of 32 bits, that a work-item can have at all.
         unaligned: vectors may lie anywhere, as OpenCL's vload allows.
         dot_product: four products of bytes are one instruction.
+        half_pairs: two operations on halves are one instruction, and kernels have functions for them (gpu_pairs.py).
         serial: work-items run one after another, each on vectors, as on a CPU; on a GPU side by side.
     """
 
@@ -38,6 +39,7 @@ class GpuLimits:
     registers: int = 64
     unaligned: bool = False
     dot_product: bool = False
+    half_pairs: bool = False
     serial: bool = False
 
     @classmethod
@@ -51,6 +53,7 @@ class GpuLimits:
             registers=int(facts["registers"]),
             unaligned="archs" not in facts,  # those of CUDA
             dot_product=bool(facts["dot_product"]),
+            half_pairs="archs" in facts and int(facts["fp16_rate"]) > 1,
             serial=int(facts["warp_width"]) == 1,
         )
 

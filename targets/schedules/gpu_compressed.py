@@ -3,15 +3,18 @@
 A work-item computes a few neighbouring outputs of a few rows of the activations (gpu_row_kernel.py). For each chunk of
 columns (see gpu_words.py) a work-item reads where the columns are, decodes its weights and multiplies them with the
 activations there. Scales of groups multiply what a group came to; whatever is one factor an output comes after, in the
-epilogue. Bytes are multiplied four at a time (gpu_dot.py), by weights that are decoded to bytes.
+epilogue. Bytes are multiplied four at a time (gpu_dot.py), by weights that are decoded to bytes; halves two at a time
+(gpu_pairs.py).
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from tvm import tirx
 
+from tilewright.targets.schedules import gpu_pairs
 from tilewright.targets.schedules.fused import Fused
 from tilewright.targets.schedules.gpu_common import GpuLimits
 from tilewright.targets.schedules.gpu_decoder import FOUR, Decoder, PackedBuffers, opened
@@ -19,7 +22,7 @@ from tilewright.targets.schedules.gpu_dot import dot, joined, load
 from tilewright.targets.schedules.gpu_ir import bound, ramp
 from tilewright.targets.schedules.gpu_product import TEMPLATE, Product
 from tilewright.targets.schedules.gpu_row_kernel import Grid, RowKernel
-from tilewright.targets.schedules.ir import RegisterTile, broadcast, i64, i64s, loop, sequence
+from tilewright.targets.schedules.ir import RegisterTile, broadcast, i64, i64s, loop, sequence, vector_type
 
 
 def schedule(func: Any, limits: GpuLimits) -> Any:
@@ -30,14 +33,15 @@ def schedule(func: Any, limits: GpuLimits) -> Any:
     """
     fused, words, p, data, buffers = opened(func, TEMPLATE)
     layer = Product(words, tuple(p.pop("shape")), **p)
-    emitter = _Bytes if layer.integer else _Floats
+    emitter = _Bytes if layer.integer else _Pairs if words.pairs else _Floats
     return fused.finish(emitter(fused, layer, data, buffers).kernel())
 
 
 class _Floats(RowKernel):
     """Activations are floats, and so are sums."""
 
-    dtype = "float32"  # of activations and sums in registers
+    dtype = "float32"  # of sums in registers
+    held = "float32"  # activations in registers
 
     def __init__(self, fused: Fused, layer: Product, data: Any, buffers: PackedBuffers) -> None:
         w = layer.words
@@ -85,7 +89,7 @@ class _Floats(RowKernel):
         return sum(others, first)
 
     def _allocate(self) -> list[Any]:
-        self.x = tirx.decl_buffer(i64s(self.layer.tile * FOUR), self.dtype, name="x", scope="local")
+        self.x = tirx.decl_buffer(i64s(self.layer.tile * FOUR), self.held, name="x", scope="local")
         return [tirx.AllocBuffer(self.x)]
 
     # -- one chunk of columns
@@ -110,13 +114,19 @@ class _Floats(RowKernel):
                     if column % w.bw == 0:
                         start = self._block(chunk, column)
                     statements += self._load_one(start + column % w.bw, column - four)
-            for column in range(four, four + FOUR):
-                weight, before = self.weights.weight(column)
-                statements += before
-                for row in range(self.layer.tile):
-                    x = broadcast(tirx.BufferLoad(self.x, [i64(row * FOUR + column - four)]), w.rows)
-                    chain = column % self.layer.chains
-                    statements.append(self.acc.combine(row, chain, lambda old, x=x, weight=weight: old + x * weight))  # type: ignore[misc]
+            statements += self._multiply(four)
+        return statements
+
+    def _multiply(self, four: int) -> list[Any]:
+        """Four columns of the chunk, whose activations are loaded."""
+        w, statements = self.layer.words, []
+        for column in range(four, four + FOUR):
+            weight, before = self.weights.weight(column)
+            statements += before
+            for row in range(self.layer.tile):
+                x = broadcast(tirx.BufferLoad(self.x, [i64(row * FOUR + column - four)]), w.rows)
+                chain = column % self.layer.chains
+                statements.append(self.acc.combine(row, chain, lambda old, x=x, weight=weight: old + x * weight))  # type: ignore[misc]
         return statements
 
     def _block(self, chunk: Any, column: int) -> Any:
@@ -134,9 +144,9 @@ class _Floats(RowKernel):
         """Four neighbouring columns of all rows."""
         if self.layer.shape[-1] % FOUR:  # vectors want alignment
             return [s for place in range(FOUR) for s in self._load_one(start + place, place)]
-        found = []
+        found, kind = [], vector_type(self.held, FOUR)
         for row in range(self.layer.tile):
-            value = tirx.BufferLoad(self.data, [*self.place(row), ramp(start, FOUR)]).astype("float32x4")
+            value = tirx.BufferLoad(self.data, [*self.place(row), ramp(start, FOUR)]).astype(kind)
             found.append(tirx.BufferStore(self.x, value, [ramp(i64(row * FOUR), FOUR)]))
         return found
 
@@ -144,7 +154,7 @@ class _Floats(RowKernel):
         return [
             tirx.BufferStore(
                 self.x,
-                tirx.BufferLoad(self.data, [*self.place(row), column]).astype("float32"),
+                tirx.BufferLoad(self.data, [*self.place(row), column]).astype(self.held),
                 [i64(row * FOUR + place)],
             )
             for row in range(self.layer.tile)
@@ -193,3 +203,59 @@ class _Bytes(_Floats):
         width = self.layer.words.bw
         columns = (self._block(chunk, column) + column % width for column in range(four, four + FOUR))
         return joined([tirx.BufferLoad(self.data, [*self.place(row), column]) for column in columns])
+
+
+class _Pairs(_Floats):
+    """Activations are halves, and so are sums of a few chunks, which ``total`` adds up in float32."""
+
+    dtype = "int32"  # a pair
+    held = "float16"
+
+    def item(self, tile: Any, lane: Any, split: Any) -> tuple[list[Any], Any]:
+        layer, w = self.layer, self.layer.words
+        self.weights = Decoder(w, self.buffers, tile, lane)
+        self.acc = RegisterTile.make(layer.tile, 1, w.rows, dtype=self.dtype)
+        self.total = RegisterTile.make(layer.tile, 1, w.rows, name="total")
+        spans, length = layer.spans
+        kind = self.total.vector_type
+
+        def span(number: Any) -> Any:
+            if not w.group:
+                return self._run(number * layer.unrolled, None)
+            several: Any = length // layer.unrolled
+            if w.chunks % length:
+                several = tirx.min(i64(several), w.chunks // layer.unrolled - number * several)
+            zeros = self.weights.open_group(number)  # before chunks, which ask for what it binds
+            scale, statement = bound(kind, "scale", self.weights.scale(number))
+            step = loop(several, lambda t: self._run(number * length + t * layer.unrolled, scale), name="chunk")
+            return sequence([*zeros, statement, step])
+
+        statements = [*self._allocate(), *self.total.fill(0), tirx.AllocBuffer(self.acc.buffer)]
+        statements += [] if w.group else self.weights.open_group(i64(0))
+        statements.append(self.shared_loop(spans, split, span))
+        unit = broadcast(tirx.const(self.weights.unit, "float32"), w.rows)
+        if w.planes:
+            statements += [self.total.combine(row, 0, lambda old: old * unit) for row in range(layer.tile)]
+        return statements, self.total.buffer
+
+    def _run(self, first: Any, scale: Any) -> Any:
+        """Chunks that are added up in half, and these sums to all others, times ``scale`` if there is one."""
+        statements = [*self.acc.clear(0), self._chunks(first)]
+        for row in range(self.layer.tile):
+            value = gpu_pairs.total(self.acc.load(row, 0))
+            value = value if scale is None else value * scale
+            statements.append(self.total.combine(row, 0, lambda old, value=value: old + value))  # type: ignore[misc]
+        return sequence(statements)
+
+    def _multiply(self, four: int) -> list[Any]:
+        w, statements = self.layer.words, []
+        for place in range(0, FOUR, 2):
+            value = self.weights.pair((four + place) // 2)
+            weight, statement = bound(vector_type(self.dtype, w.rows), "w", value)
+            statements.append(statement)
+            for row in range(self.layer.tile):
+                halves = tirx.BufferLoad(self.x, [ramp(i64(row * FOUR + place), 2)])
+                x = broadcast(tirx.reinterpret("int32", halves), w.rows)
+                function = partial(gpu_pairs.multiply_add, weight, x)
+                statements.append(self.acc.combine(row, 0, function))
+        return statements

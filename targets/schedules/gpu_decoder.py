@@ -7,10 +7,11 @@ from typing import Any
 
 from tvm import te, tirx
 
+from tilewright.targets.schedules import gpu_pairs
 from tilewright.targets.schedules.fused import Fused, take_apart
 from tilewright.targets.schedules.gpu_common import require
 from tilewright.targets.schedules.gpu_ir import bound, ramp
-from tilewright.targets.schedules.gpu_words import Words, vector
+from tilewright.targets.schedules.gpu_words import Words, splat, vector
 from tilewright.targets.schedules.ir import i64, i64s
 
 FOUR = 4  # columns that share words of bit planes
@@ -113,8 +114,8 @@ class Decoder:
         self._loaded = []
         for word in range(w.words):
             value = w.load(self.buffers.values, self.tile, chunk, word, self.lane)
-            dtype = vector("int32" if w.planes else "float32", w.rows)
-            var, statement = bound(dtype, "word", value if w.bits != 16 else value.astype(dtype))
+            dtype = vector("int32" if w.planes or w.pairs else "float32", w.rows)
+            var, statement = bound(dtype, "word", value if w.bits != 16 or w.pairs else value.astype(dtype))
             self._loaded.append(var)
             statements.append(statement)
         return statements
@@ -123,8 +124,12 @@ class Decoder:
         """Statements that load the zero points of a group."""
         if self.buffers.zeros is None:
             return []
-        dtype = vector("int32", self.words.rows)
-        self._zeros, statement = bound(dtype, "zero", self._of_group(self.buffers.zeros, group, dtype))
+        w = self.words
+        dtype = vector("int32", w.rows)
+        zero = self._of_group(self.buffers.zeros, group, dtype)
+        if w.pairs:  # in both halves, as Words.pair has integers
+            zero = zero * splat(w.gain * 0x00010001, w.rows) | splat(gpu_pairs.BIAS, w.rows)
+        self._zeros, statement = bound(dtype, "zero", zero)
         return [statement]
 
     def scale(self, group: Any) -> Any:
@@ -137,6 +142,20 @@ class Decoder:
     def four(self, column: int) -> Any:
         """The vector of four columns of the chunk as signed bytes of int32, ``Words.gain`` times the weights."""
         return self.words.four(self._loaded, column // FOUR)
+
+    def pair(self, number: int) -> Any:
+        """The vector of two neighbouring columns of the chunk in half precision, ``unit`` times too small."""
+        w = self.words
+        value = w.pair(self._loaded, number)
+        if not w.planes:
+            return value
+        zero = splat(gpu_pairs.SIGNED_ZERO, w.rows) if self.buffers.zeros is None else self._zeros
+        return gpu_pairs.subtract(value, zero)
+
+    @property
+    def unit(self) -> float:
+        """What sums of products of ``pair`` are to be multiplied with."""
+        return gpu_pairs.UNIT / self.words.gain if self.words.planes else 1
 
     def weight(self, column: int) -> tuple[Any, list[Any]]:
         """The vector of a column of the chunk, and statements to be executed before; columns in order."""

@@ -6,7 +6,7 @@ Like automatic mixed precision in training frameworks (PyTorch's autocast, for o
   - all else runs in float32: reductions, roots, exponentials, quotients, squares (half ends at 65504), and every kernel
     that came as TIR. Results of a few of these cannot exceed their operands and may serve a follower as half.
 A conversion is a pointwise operator, which fusion puts into the kernel before it: numbers between kernels are stored in
-half, whatever the precision inside.
+half, whatever the precision inside; gpu_pairs.py says which kernels compute in it.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from tilewright.formats.layouts.block_sparse import BlockSparse
 from tilewright.formats.layouts.dense import Dense
 from tilewright.targets.packed_weights import ANY_MODE, CompressedWeight
 from tilewright.targets.schedules.gpu_common import GpuLimits
+from tilewright.targets.schedules.gpu_pairs import normalised
 from tilewright.targets.schedules.gpu_words import STEP, Words, chunk_of
 
 Array = npt.NDArray[Any]
@@ -120,13 +121,16 @@ def _clustered(codec: Codebook, arrays: Mapping[str, Array], shape: tuple[int, i
     return Payload(values, index, bits, scales, table=table, blank=zero[:1].reshape(1, 1))
 
 
-def kernel_weights(weight: CompressedWeight, lanes: int, taps: int = 1, most: int = 4) -> KernelWeights | str:
+def kernel_weights(
+    weight: CompressedWeight, lanes: int, taps: int = 1, most: int = 4, pairs: bool = False
+) -> KernelWeights | str:
     """Packs a weight for a kernel.
 
     Args:
         lanes: work-items side by side that share a tile of the weight, at most.
         taps: of a convolution; no block may belong to two.
         most: outputs of a work-item, at most.
+        pairs: of ``Words``.
 
     Returns:
         What the kernel reads, or the reason why there is no kernel.
@@ -160,6 +164,7 @@ def kernel_weights(weight: CompressedWeight, lanes: int, taps: int = 1, most: in
         scale_dtype=str(payload.scales.dtype) if payload.group else "",
         zeros=payload.zeros is not None,
         table=0 if payload.table is None else len(payload.table),
+        pairs=pairs,
     )
     return _packed(words, payload)
 
@@ -174,19 +179,30 @@ def padded(columns: int, bits: int, bw: int = 1) -> int:
     return most if most <= least * _PADDING else least
 
 
-def float_weights(matrix: Array, lanes: int, most: int = 4) -> KernelWeights:
+def float_weights(matrix: Array, lanes: int, most: int = 4, pairs: bool = False) -> KernelWeights:
     """Packs a matrix [outputs, depth] of float32 or float16 that nobody compressed; see ``kernel_weights``."""
     outputs, depth = matrix.shape
     rows = min(most, 1 << (outputs.bit_length() - 1))
     bits = 8 * matrix.itemsize
     return _packed(
-        Words(outputs, padded(depth, bits), bits, False, rows, min(lanes, -(-outputs // rows))),
+        Words(
+            outputs,
+            padded(depth, bits),
+            bits,
+            False,
+            rows,
+            min(lanes, -(-outputs // rows)),
+            pairs=pairs,
+        ),
         Payload(matrix, None, bits),
     )
 
 
 def _packed(words: Words, payload: Payload) -> KernelWeights:
-    values, blank = payload.values, payload.blank
+    values, blank, factor = payload.values, payload.blank, np.ones((), np.float32)
+    if words.pairs and not words.planes:
+        values, power = normalised(values)
+        factor = np.array(power, np.float32)
     missing = words.columns - values.shape[1]
     if missing:
         filled = np.broadcast_to(blank, (values.shape[0], missing)).astype(values.dtype)
@@ -203,8 +219,7 @@ def _packed(words: Words, payload: Payload) -> KernelWeights:
         arrays["zero_points"], symbols["zero_points"] = words.pack_scales(payload.zeros, "uint8"), 8
     if payload.table is not None:
         arrays["codebook"], symbols["codebook"] = payload.table, 32
-    factor = np.ones((), np.float32)
-    if not words.group:
+    if words.planes and not words.group:
         scales = payload.scales.astype(np.float32)[:, 0]
         factor = scales[: words.outputs] if scales.size > 1 else scales.reshape(())
     return KernelWeights(words, arrays, symbols, factor, _sums(words, payload))

@@ -30,6 +30,7 @@ from tilewright.targets.schedules.gpu_kernel_weights import (
     multiplies_bytes,
     slower,
 )
+from tilewright.targets.schedules.gpu_pairs import pays
 from tilewright.targets.schedules.gpu_product import Product, compressed, padded_depth
 from tilewright.targets.schedules.gpu_staging import corner, finished, padded_image, widened, window_on_padded, words_of
 from tilewright.targets.schedules.staging import Quantized, position_major, quantized_source
@@ -90,7 +91,7 @@ class _PackedLayers(LayerRewriter):
         *batch, _ = shape_of(left)
         if gpu_astc.has_kernel(weight.format, math.prod(batch), weight.unpack.matrix[1]):
             return self._astc(call, left, weight)
-        chosen = self._packed(weight, quantized_source(self, left), math.prod(batch))
+        chosen = self._packed(weight, quantized_source(self, left), math.prod(batch), dtype=str(left.ty.dtype))
         if chosen is None:
             return None
         packed, quantized = chosen
@@ -133,7 +134,8 @@ class _PackedLayers(LayerRewriter):
         few = math.prod(shape_of(data)[:-1]) <= _FEW_ROWS
         if matrix.ndim != 2 or not few or str(matrix.dtype) not in ("float32", "float16"):
             return None
-        packed = float_weights(matrix.T, self.limits.lanes, self.limits.outputs)
+        pairs = pays(8 * matrix.itemsize, False, str(data.ty.dtype), self.limits)
+        packed = float_weights(matrix.T, self.limits.lanes, self.limits.outputs, pairs)
         return self._product(call, data, packed, [constant(packed.arrays["values"])])
 
     def _product(
@@ -182,13 +184,14 @@ class _PackedLayers(LayerRewriter):
         return self.weights.find(expr, self.lookup_binding)
 
     def _packed(
-        self, weight: CompressedWeight, quantized: Quantized | None, rows: int, taps: int = 0
+        self, weight: CompressedWeight, quantized: Quantized | None, rows: int, taps: int = 0, dtype: str = ""
     ) -> tuple[KernelWeights, Quantized | None] | None:
         """The weight as a kernel reads it, and the bytes that the kernel multiplies it with, if it does.
 
         Args:
             quantized: the bytes behind the activations.
             taps: of a convolution; 0 for products.
+            dtype: of the activations, if no bytes are multiplied.
         """
         limits = self.limits
         packed = kernel_weights(weight, 1, taps) if taps else kernel_weights(weight, limits.lanes, 1, limits.outputs)
@@ -203,6 +206,9 @@ class _PackedLayers(LayerRewriter):
         if reason:
             self.reasons[weight.name] = reason
             return None
+        if quantized is None and pays(w.bits, bool(w.table), dtype, limits):
+            packed = kernel_weights(weight, limits.lanes, 1, limits.outputs, pairs=True)
+            assert isinstance(packed, KernelWeights)
         return packed, quantized
 
     def _parameters(self, weight: CompressedWeight, packed: KernelWeights) -> list[Any]:

@@ -66,7 +66,7 @@ class Product:
     @property
     def chains(self) -> int:
         """Sums of a row that are independent of each other, to hide the latency of additions."""
-        if self.integer and self.tile > 1:  # as rows already are, and plain integers leave few registers
+        if self.words.pairs or (self.integer and self.tile > 1):  # as rows are, and plain integers leave few registers
             return 1
         spare = min(_ACCUMULATORS, _WORDS - self.words.words * self.words.rows)
         return max(1, min(FOUR, spare // (self.tile * self.words.rows)))
@@ -75,13 +75,16 @@ class Product:
     def registers(self) -> int:
         """Roughly what a work-item needs, of 32 bits: sums, the words of a chunk, activations, and the rest."""
         w = self.words
-        sums = self.tile * w.rows * (self.chains + bool(w.group))
+        sums = self.tile * w.rows * (self.chains + bool(w.group or w.pairs))
         rows = 2 * self.tile if self.integer and w.bw else 0  # addresses, where blocks stand anywhere
         return sums + w.words * w.rows + FOUR * self.tile + 4 * w.rows + rows
 
     @property
     def unrolled(self) -> int:
-        """Chunks that come without a loop around them: as many as 32 columns have, of whole groups."""
+        """Chunks that come without a loop around them: as many as 32 columns have, of whole groups.
+
+        Of pairs these are also all that are added up in half: one half adds up gpu_pairs.RUN at most.
+        """
         w = self.words
         length = w.group // w.chunk if w.group else w.chunks
         fitting = (u for u in (4, 2) if w.chunk * u <= STEP and w.chunks % u == 0 and length % u == 0)
@@ -97,7 +100,7 @@ class Product:
     def tiled(self, limits: GpuLimits) -> Product:
         """The same layer with its tile and splits chosen."""
         w = self.words
-        most = max(1, min(_ROWS, limits.accumulators // w.rows // (2 if w.group else 1)))
+        most = max(1, min(_ROWS, limits.accumulators // w.rows // (2 if w.group or w.pairs else 1)))
         while most > 1 and replace(self, tile=most).registers > limits.registers:
             most -= 1
         tile = -(-self.rows // -(-self.rows // most))

@@ -13,6 +13,9 @@ of every byte. A chunk is as many columns as fill the words of all planes.
 
 Blocks of bh x bw weights that a sparse layout keeps are bw columns of the payload each; where they stand says the
 index, transposed: [block][block row], so that lanes read neighbouring entries.
+
+Where halves are multiplied in pairs (gpu_pairs.py), a word of floats is two neighbouring columns in half precision, and
+the four columns in a word of bit planes lie in its bytes 0, 2, 1 and 3: each half of the word has one of a pair.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ import numpy.typing as npt
 from tvm import tirx
 
 from tilewright.targets.schedules.gpu_ir import ramp
+from tilewright.targets.schedules.gpu_pairs import BIAS, SIGNED_ZERO
 from tilewright.targets.schedules.ir import i64
 
 Array = npt.NDArray[Any]
@@ -51,6 +55,7 @@ class Words:
         scale_dtype: of the scales in memory, "" where there are none.
         zeros: every group has zero points; where there are no groups, every output has one.
         table: centroids that integers are numbers of; 0 where they are the weights.
+        pairs: columns are multiplied two at a time in half precision.
     """
 
     outputs: int
@@ -65,6 +70,7 @@ class Words:
     scale_dtype: str = ""
     zeros: bool = False
     table: int = 0
+    pairs: bool = False
 
     @property
     def planes(self) -> tuple[int, ...]:
@@ -83,7 +89,7 @@ class Words:
     @property
     def words(self) -> int:
         """Words of a chunk and row."""
-        return self.chunk * self.bits // 32 if self.planes else self.chunk
+        return self.chunk * self.bits // 32 if self.planes or self.pairs else self.chunk
 
     @property
     def gain(self) -> int:
@@ -104,7 +110,7 @@ class Words:
 
     @property
     def values_dtype(self) -> str:
-        return {16: "float16", 32: "float32"}.get(self.bits, "int32")
+        return "int32" if self.pairs else {16: "float16", 32: "float32"}.get(self.bits, "int32")
 
     @property
     def values_shape(self) -> tuple[int, ...]:
@@ -137,9 +143,10 @@ class Words:
         rows = min(payload.shape[0], self.outputs)
         padded[:rows, : payload.shape[1]] = payload[:rows]
         if not self.planes:
-            return self._ordered(padded.astype(self.values_dtype))
+            return self._ordered(padded.astype("<f2").view("<i4") if self.pairs else padded.astype(self.values_dtype))
         fields = (padded.astype(np.int32) & ((1 << self.bits) - 1)).astype(np.uint8)
         fours = fields.reshape(self.padded_outputs, self.chunks, self.chunk // 4, 4)
+        fours = fours[..., [0, 2, 1, 3]] if self.pairs else fours
         parts, rest = [], self.bits
         for plane in self.planes:
             rest -= plane
@@ -174,9 +181,15 @@ class Words:
         tile, inside = tirx.floordiv(output, self.lanes * self.rows), tirx.floormod(output, self.lanes * self.rows)
         lane, row = tirx.floordiv(inside, self.rows), tirx.floormod(inside, self.rows)
         chunk, at = tirx.floordiv(column, self.chunk), tirx.floormod(column, self.chunk)
+        if not self.planes and self.pairs:
+            halves = load(tile, chunk, tirx.floordiv(at, 2), lane, row).astype("uint32")
+            bits = (halves >> (tirx.floormod(at, 2) * 16).astype("uint32")).astype("uint16")
+            return tirx.reinterpret("float16", bits).astype("float32")
         if not self.planes:
             return load(tile, chunk, at, lane, row).astype("float32")
         four, byte = tirx.floordiv(at, 4), tirx.floormod(at, 4)
+        if self.pairs:
+            byte = tirx.floormod(byte, 2) * 2 + tirx.floordiv(byte, 2)
         value: Any = tirx.const(0, "int32")
         base, top = 0, self.bits
         for plane in self.planes:
@@ -212,6 +225,25 @@ class Words:
             result = field if result is None else result | field
             base += self.chunk // 4 // share
         return result
+
+    def pair(self, words: list[Any], number: int) -> Any:
+        """Two neighbouring columns of a chunk as pairs: halves, or of integers the bits of 8 + byte/128, see gpu_pairs.
+
+        Bytes have the integers at their top; of those in two's complement the highest bit is flipped.
+        """
+        if not self.planes:
+            return words[number]
+        four, odd = divmod(number, 2)
+        result: Any = None
+        base, top = 0, 8
+        for plane in self.planes:
+            share = 8 // plane
+            top -= plane
+            field = self._shifted(words[base + four // share], top - four % share * plane - 8 * odd)
+            field = field & splat(((1 << plane) - 1 << top) * 0x00010001, self.rows)
+            result = field if result is None else result | field
+            base += self.chunk // 4 // share
+        return result ^ splat(BIAS if self.unsigned else SIGNED_ZERO, self.rows)
 
     def byte(self, four: Any, place: int) -> Any:
         """One of the four columns that ``four`` made: the integers themselves, int32."""

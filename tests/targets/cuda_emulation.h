@@ -7,6 +7,8 @@
 #include <cmath>
 #include <thread>
 #include <vector>
+
+#include "half_emulation.h"
 using std::max;
 using std::min;
 typedef unsigned char uchar;
@@ -65,3 +67,13 @@ static inline int __dp4a(int a, int b, int sum) {
   for (int at = 0; at < 32; at += 8) sum += (signed char)(a >> at) * (signed char)(b >> at);
   return sum;
 }
+struct alignas(8) int2 {
+  int x, y;
+};
+static inline int2 make_int2(int x, int y) { return {x, y}; }
+struct alignas(2) uchar2 {
+  uchar x, y;
+};
+struct alignas(4) uchar4 {
+  uchar x, y, z, w;
+};
