@@ -25,74 +25,116 @@ constexpr uint16_t kDistanceBase[] = {1,    2,    3,    4,    5,    7,    9,    
 constexpr uint8_t kDistanceBits[] = {0, 0, 0, 0, 1, 1, 2, 2,  3,  3,  4,  4,  5,  5,  6,
                                      6, 7, 7, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13};
 
+// Bits of a stream, the lowest of each byte first. It holds up to eight bytes; beyond the end there are zeros to peek
+// at.
 class BitReader {
  public:
   explicit BitReader(Bytes data) : at_(data.begin()), end_(data.end()) {}
 
-  unsigned bit() { return bits(1); }
+  uint64_t peek() {
+    for (; held_ <= 56 && at_ != end_; held_ += 8) buffer_ |= uint64_t{*at_++} << held_;
+    return buffer_;
+  }
 
-  // At most 16, the first one lowest.
-  unsigned bits(unsigned count) {
-    while (held_ < count) {
-      if (at_ == end_) bad();
-      buffer_ |= uint32_t{*at_++} << held_;
-      held_ += 8;
-    }
-    const unsigned value = buffer_ & ((1u << count) - 1);
+  void skip(unsigned count) {
+    if (count > held_) bad();
     buffer_ >>= count;
     held_ -= count;
+  }
+
+  unsigned bits(unsigned count) {
+    const auto value = static_cast<unsigned>(peek() & ((uint64_t{1} << count) - 1));
+    skip(count);
     return value;
   }
 
-  // What follows the byte that was begun, of which less than eight bits are held.
+  // What follows the byte that was begun.
   const uint8_t* bytes(size_t count) {
+    release();
     if (count > static_cast<size_t>(end_ - at_)) bad();
     const uint8_t* taken = at_;
     at_ += count;
     return taken;
   }
 
-  void drop_partial_byte() { buffer_ = held_ = 0; }
-  bool at_end() const { return at_ == end_; }
+  // Drops the rest of the byte that was begun, and gives those back that were not.
+  void release() {
+    at_ -= held_ / 8;
+    buffer_ = held_ = 0;
+  }
+
+  bool at_end() {
+    release();
+    return at_ == end_;
+  }
 
  private:
   const uint8_t *at_, *end_;
-  uint32_t buffer_ = 0;
+  uint64_t buffer_ = 0;
   unsigned held_ = 0;
 };
 
-// A canonical Huffman code: symbols in the order of their codes, and how many have codes of each length.
-struct Code {
-  uint16_t counts[kLongest + 1] = {};
-  uint16_t symbols[kLiterals];
-
+// A canonical Huffman code: symbols in the order of their codes, and how many have codes of each length. Codes of one
+// length are consecutive numbers and follow those of the length before (section 3.2.2); their highest bit comes first.
+class Code {
+ public:
   void assign(const uint8_t* lengths, unsigned count) {
-    std::fill(std::begin(counts), std::end(counts), uint16_t{0});
-    for (unsigned i = 0; i < count; ++i) ++counts[lengths[i]];
-    counts[0] = 0;
+    std::fill(std::begin(counts_), std::end(counts_), uint16_t{0});
+    for (unsigned i = 0; i < count; ++i) ++counts_[lengths[i]];
+    counts_[0] = 0;
     uint16_t next[kLongest + 2] = {};
     int room = 1;
     for (unsigned length = 1; length <= kLongest; ++length) {
-      room = 2 * room - counts[length];
+      room = 2 * room - counts_[length];
       if (room < 0) bad();
-      next[length + 1] = static_cast<uint16_t>(next[length] + counts[length]);
+      next[length + 1] = static_cast<uint16_t>(next[length] + counts_[length]);
     }
     for (unsigned i = 0; i < count; ++i)
-      if (lengths[i]) symbols[next[lengths[i]]++] = static_cast<uint16_t>(i);
+      if (lengths[i]) symbols_[next[lengths[i]]++] = static_cast<uint16_t>(i);
+    find_short();
   }
 
-  // Codes of one length are consecutive numbers and follow those of the length before (section 3.2.2).
   unsigned read(BitReader* in) const {
+    const uint64_t ahead = in->peek();
+    if (const unsigned found = short_[ahead & (kShorts - 1)]) {
+      in->skip(found & 15);
+      return found >> 4;
+    }
     unsigned code = 0, first = 0, index = 0;
     for (unsigned length = 1; length <= kLongest; ++length) {
-      code |= in->bit();
-      if (code - first < counts[length]) return symbols[index + code - first];
-      index += counts[length];
-      first = (first + counts[length]) << 1;
+      code |= ahead >> (length - 1) & 1;
+      if (code - first < counts_[length]) {
+        in->skip(length);
+        return symbols_[index + code - first];
+      }
+      index += counts_[length];
+      first = (first + counts_[length]) << 1;
       code <<= 1;
     }
     bad();
   }
+
+ private:
+  static constexpr unsigned kShort = 9, kShorts = 1u << kShort;  // bits; most codes have no more
+
+  // Whatever follows a short code, the code's bits choose its entry.
+  void find_short() {
+    std::fill(std::begin(short_), std::end(short_), uint16_t{0});
+    const uint16_t* symbol = symbols_;
+    unsigned first = 0;
+    for (unsigned length = 1; length <= kShort; ++length, first <<= 1)
+      for (const unsigned end = first + counts_[length]; first < end; ++first, ++symbol) {
+        unsigned mirrored = 0;
+        for (unsigned bit = 0; bit < length; ++bit) mirrored |= (first >> bit & 1) << (length - 1 - bit);
+        for (; mirrored < kShorts; mirrored += 1u << length)
+          short_[mirrored] = static_cast<uint16_t>(*symbol << 4 | length);
+      }
+  }
+
+  uint16_t counts_[kLongest + 1] = {};
+  uint16_t symbols_[kLiterals];
+  uint16_t
+      short_[kShorts];  // by the next bits: a symbol and, in the lower four bits, the length of its code; 0: longer
 };
 
 class Inflater {
@@ -101,7 +143,7 @@ class Inflater {
 
   void run() {
     for (bool last = false; !last;) {
-      last = in_.bit();
+      last = in_.bits(1);
       switch (in_.bits(2)) {
         case 0:
           stored();
@@ -123,7 +165,7 @@ class Inflater {
 
  private:
   void stored() {
-    in_.drop_partial_byte();
+    in_.release();
     const unsigned length = in_.bits(16), check = in_.bits(16);
     if ((length ^ check) != 0xFFFF) bad();
     const uint8_t* from = in_.bytes(length);
