@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.targets.emulation import execute
 from tilewright.plan import COPY, Plan
 from tilewright.targets import jetson as jetson_module
 from tilewright.targets.gpu import Generated
@@ -55,21 +56,5 @@ def emulated(plan: Plan, source: str, x: np.ndarray, folder: Path, arch: int = 0
     flags = ["-std=c++17", "-O1", "-w", "-fno-strict-aliasing", "-pthread", "-shared", "-fPIC"]
     defines = [f"-D__CUDA_ARCH__={arch}"] if arch else []
     subprocess.run([compiler, *flags, *defines, "-o", str(library), str(folder / "kernels.cc")], check=True)
-    return _execute(plan, ctypes.CDLL(str(library)), x)
-
-
-def _execute(plan: Plan, library: ctypes.CDLL, x: np.ndarray) -> np.ndarray:
-    """Runs a plan with one NumPy array a buffer; arena offsets are not used."""
-    memory = [
-        np.zeros(buffer.shape, buffer.dtype) if buffer.data is None else np.ascontiguousarray(buffer.data)
-        for buffer in plan.buffers
-    ]
-    memory[plan.inputs[0]][...] = x
-    for launch in plan.launches:
-        if launch.module == COPY:
-            memory[launch.args[1]][...] = memory[launch.args[0]].reshape(memory[launch.args[1]].shape)
-            continue
-        sizes = [(ctypes.c_uint * 3)(*size) for size in (launch.grid, launch.block)]
-        pointers = (ctypes.c_void_p * len(launch.args))(*(memory[arg].ctypes.data for arg in launch.args))
-        getattr(library, f"run_{launch.kernel}")(*sizes, pointers)
-    return memory[plan.outputs[0]]
+    kernels = ctypes.CDLL(str(library))
+    return execute(plan, lambda kernel, *args: getattr(kernels, f"run_{kernel}")(*args), x)
