@@ -16,6 +16,7 @@ from tilewright.targets.base import Code
 from tilewright.targets.gpu import Generated, GpuTarget, Kernel
 from tilewright.targets.mali_images import with_images
 from tilewright.targets.opencl_source import extensions, program, without_halves
+from tilewright.targets.opencl_vectors import with_vectors
 
 _OPTIONS = "-cl-std=CL1.2"
 _IDS = {
@@ -63,7 +64,7 @@ class Mali(GpuTarget):
         body = without_halves(params, body)
         size = ", ".join(map(str, kernel.block))
         head = f"__kernel __attribute__((reqd_work_group_size({size})))\nvoid {kernel.name}({params})"
-        return f"{head} {{\n{''.join(ids)}{body}}}\n"
+        return with_vectors(f"{head} {{\n{''.join(ids)}{body}}}\n")
 
     def assemble(self, generated: Generated) -> Code:
         kernels = "\n".join(self.kernel_source(kernel) for kernel in generated.kernels)

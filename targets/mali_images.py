@@ -8,12 +8,11 @@ device can run.
 
 from __future__ import annotations
 
-import ast
 import re
 from dataclasses import replace
 
 from tilewright.plan import COPY, TEXEL, TEXEL_DTYPES, BufferKind, Plan
-from tilewright.targets.opencl_source import closing, extensions, program, split
+from tilewright.targets.opencl_source import closing, divided, extensions, program, split
 
 _READS = {"float": "read_imagef", "half": "read_imageh", "int": "read_imagei", "uint": "read_imageui"}
 _DTYPES = dict(zip(("float", "half", "int", "uint"), TEXEL_DTYPES, strict=True))
@@ -95,42 +94,18 @@ def _with_image(kernel: str, parameter: str) -> str | None:
     kind, name = found.groups()
     head, _, body = kernel.partition(" {\n")
     between, reads, at = [], [], 0
-    for load in re.finditer(rf"\bvload(_half)?4\(0, {name} \+ ", body):
-        end = closing(body, load.end(), "(", ")")
-        texel = _texel(body[load.end() : end - 1])
+    for load in re.finditer(rf"\bvload_half4(\()0, {name} \+ |\(\(__global const {kind}4\*\){name}\)\[", body):
+        widened = load[1] is not None  # of halves; other vectors are known to be aligned (opencl_vectors.py)
+        end = closing(body, load.end(), *("()" if widened else "[]"))
+        index = body[load.end() : end - 1]
+        texel = divided(index, TEXEL) if widened else index
         if texel is None or load.start() < at:
             return None
         between.append(body[at : load.start()])
-        reads.append(f"{'read_imagef' if load[1] else _READS[kind]}({name}, {texel})")
+        reads.append(f"{'read_imagef' if widened else _READS[kind]}({name}, {texel})")
         at = end
     between.append(body[at:])
     if not reads or any(re.search(rf"\b{name}\b", text) for text in between):
         return None
     body = "".join(text for pair in zip(between, [*reads, ""], strict=True) for text in pair)
     return f"{head.replace(parameter, f'__read_only image1d_buffer_t {name}')} {{\n{body}"
-
-
-def _texel(index: str) -> str | None:
-    """A fourth of an integer expression of C, in brackets; None where it cannot be told that four divides it."""
-    try:
-        return _divided(ast.parse(index, mode="eval").body, index)
-    except SyntaxError:
-        return None
-
-
-def _divided(node: ast.expr, text: str) -> str | None:
-    if isinstance(node, ast.Constant) and isinstance(node.value, int):
-        return str(node.value // TEXEL) if node.value % TEXEL == 0 else None
-    if not isinstance(node, ast.BinOp):
-        return None
-    left, right = _divided(node.left, text), _divided(node.right, text)
-    if isinstance(node.op, ast.Add | ast.Sub):
-        sign = "+" if isinstance(node.op, ast.Add) else "-"
-        return f"({left} {sign} {right})" if left is not None and right is not None else None
-    if isinstance(node.op, ast.Mult):
-        if right == "1":
-            return f"({ast.get_source_segment(text, node.left)})"
-        if right is not None:
-            return f"(({ast.get_source_segment(text, node.left)}) * {right})"
-        return f"({left} * ({ast.get_source_segment(text, node.right)}))" if left is not None else None
-    return None

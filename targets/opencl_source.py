@@ -1,7 +1,8 @@
-"""The text of OpenCL C kernels: programs taken apart and put together, the extensions they need, halves as floats."""
+"""The text of OpenCL C kernels: programs taken apart and put together, extensions, halves as floats, indices."""
 
 from __future__ import annotations
 
+import ast
 import re
 
 from tilewright.targets.schedules import gpu_dot
@@ -82,3 +83,29 @@ def computes_halves(kernel: str) -> bool:
     return any(
         re.search(rf"\b{name}(?:\[| \+)|\bvload\d+\(\w+, {name}\b", rest) for name in _HALF_POINTER.findall(kernel)
     )
+
+
+def divided(index: str, by: int) -> str | None:
+    """An integer expression of C divided by a number, in brackets; None where that may leave a rest."""
+    try:
+        return _divided(ast.parse(index, mode="eval").body, index, by)
+    except SyntaxError:
+        return None
+
+
+def _divided(node: ast.expr, text: str, by: int) -> str | None:
+    if isinstance(node, ast.Constant) and isinstance(node.value, int):
+        return str(node.value // by) if node.value % by == 0 else None
+    if not isinstance(node, ast.BinOp):
+        return None
+    left, right = _divided(node.left, text, by), _divided(node.right, text, by)
+    if isinstance(node.op, ast.Add | ast.Sub):
+        sign = "+" if isinstance(node.op, ast.Add) else "-"
+        return f"({left} {sign} {right})" if left is not None and right is not None else None
+    if isinstance(node.op, ast.Mult):
+        if right == "1":
+            return f"({ast.get_source_segment(text, node.left)})"
+        if right is not None:
+            return f"(({ast.get_source_segment(text, node.left)}) * {right})"
+        return f"({left} * ({ast.get_source_segment(text, node.right)}))" if left is not None else None
+    return None

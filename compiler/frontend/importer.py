@@ -130,7 +130,9 @@ def _placeholder(value: ir.Value) -> relax.Var:
 
 
 def _identifier(name: str) -> str:
-    return "".join(char if char.isalnum() and char.isascii() else "_" for char in name)
+    """Of C, for kernels take over names of variables for their parameters; graph inputs may be called "0"."""
+    name = "".join(char if char.isalnum() and char.isascii() else "_" for char in name)
+    return f"_{name}" if name[:1].isdigit() else name
 
 
 def _empty(value: ir.Value) -> Expr | None:

@@ -47,7 +47,7 @@ void conv2d_add_relu_kernel_1(__global float* restrict compute_intermediate_ptr,
       conv2d_nchw_intermediate_local_ptr[3] = (conv2d_nchw_intermediate_local_ptr[3] + (pad_temp_local_ptr[5] * param_0_local_ptr[0]));
     }
   }
-  vstore4(max((vload4(0, conv2d_nchw_intermediate_local_ptr + 0) + ((float4)(param_1_ptr[((group_x * 4) + (local_x >> 4))], param_1_ptr[((group_x * 4) + (local_x >> 4))], param_1_ptr[((group_x * 4) + (local_x >> 4))], param_1_ptr[((group_x * 4) + (local_x >> 4))]))), ((float4)(0.000000e+00f, 0.000000e+00f, 0.000000e+00f, 0.000000e+00f))), 0, compute_intermediate_ptr + ((group_x * 256) + (local_x * 4)));
+  ((__global float4*)compute_intermediate_ptr)[(((group_x) * 64) + (local_x))] = max((vload4(0, conv2d_nchw_intermediate_local_ptr + 0) + ((float4)(param_1_ptr[((group_x * 4) + (local_x >> 4))], param_1_ptr[((group_x * 4) + (local_x >> 4))], param_1_ptr[((group_x * 4) + (local_x >> 4))], param_1_ptr[((group_x * 4) + (local_x >> 4))]))), ((float4)(0.000000e+00f, 0.000000e+00f, 0.000000e+00f, 0.000000e+00f)));
 }
 
 __kernel __attribute__((reqd_work_group_size(3, 32, 1)))
@@ -63,38 +63,38 @@ void compressed_add_kernel(__global float* restrict T_add_intermediate_ptr, __gl
   vstore4(((float4)(0.000000e+00f, 0.000000e+00f, 0.000000e+00f, 0.000000e+00f)), 0, acc_ptr + 4);
   vstore4(((float4)(0.000000e+00f, 0.000000e+00f, 0.000000e+00f, 0.000000e+00f)), 0, acc_ptr + 8);
   vstore4(((float4)(0.000000e+00f, 0.000000e+00f, 0.000000e+00f, 0.000000e+00f)), 0, acc_ptr + 12);
-  float4 word = vload4(0, param_0_ptr + ((local_y * 192) + (local_x * 4)));
-  float4 word_1 = vload4(0, param_0_ptr + (((local_y * 192) + (local_x * 4)) + 12));
-  float4 word_2 = vload4(0, param_0_ptr + (((local_y * 192) + (local_x * 4)) + 24));
-  float4 word_3 = vload4(0, param_0_ptr + (((local_y * 192) + (local_x * 4)) + 36));
-  vstore4(vload4(0, nflatten_z_ptr + (local_y * 16)), 0, x_ptr + 0);
+  float4 word = ((__global const float4*)param_0_ptr)[(((local_y) * 48) + (local_x))];
+  float4 word_1 = ((__global const float4*)param_0_ptr)[((((local_y) * 48) + (local_x)) + 3)];
+  float4 word_2 = ((__global const float4*)param_0_ptr)[((((local_y) * 48) + (local_x)) + 6)];
+  float4 word_3 = ((__global const float4*)param_0_ptr)[((((local_y) * 48) + (local_x)) + 9)];
+  vstore4(((__global const float4*)nflatten_z_ptr)[((local_y) * 4)], 0, x_ptr + 0);
   vstore4((vload4(0, acc_ptr + 0) + (((float4)(x_ptr[0], x_ptr[0], x_ptr[0], x_ptr[0])) * word)), 0, acc_ptr + 0);
   vstore4((vload4(0, acc_ptr + 4) + (((float4)(x_ptr[1], x_ptr[1], x_ptr[1], x_ptr[1])) * word_1)), 0, acc_ptr + 4);
   vstore4((vload4(0, acc_ptr + 8) + (((float4)(x_ptr[2], x_ptr[2], x_ptr[2], x_ptr[2])) * word_2)), 0, acc_ptr + 8);
   vstore4((vload4(0, acc_ptr + 12) + (((float4)(x_ptr[3], x_ptr[3], x_ptr[3], x_ptr[3])) * word_3)), 0, acc_ptr + 12);
-  float4 word_4 = vload4(0, param_0_ptr + (((local_y * 192) + (local_x * 4)) + 48));
-  float4 word_5 = vload4(0, param_0_ptr + (((local_y * 192) + (local_x * 4)) + 60));
-  float4 word_6 = vload4(0, param_0_ptr + (((local_y * 192) + (local_x * 4)) + 72));
-  float4 word_7 = vload4(0, param_0_ptr + (((local_y * 192) + (local_x * 4)) + 84));
-  vstore4(vload4(0, nflatten_z_ptr + ((local_y * 16) + 4)), 0, x_ptr + 0);
+  float4 word_4 = ((__global const float4*)param_0_ptr)[((((local_y) * 48) + (local_x)) + 12)];
+  float4 word_5 = ((__global const float4*)param_0_ptr)[((((local_y) * 48) + (local_x)) + 15)];
+  float4 word_6 = ((__global const float4*)param_0_ptr)[((((local_y) * 48) + (local_x)) + 18)];
+  float4 word_7 = ((__global const float4*)param_0_ptr)[((((local_y) * 48) + (local_x)) + 21)];
+  vstore4(((__global const float4*)nflatten_z_ptr)[(((local_y) * 4) + 1)], 0, x_ptr + 0);
   vstore4((vload4(0, acc_ptr + 0) + (((float4)(x_ptr[0], x_ptr[0], x_ptr[0], x_ptr[0])) * word_4)), 0, acc_ptr + 0);
   vstore4((vload4(0, acc_ptr + 4) + (((float4)(x_ptr[1], x_ptr[1], x_ptr[1], x_ptr[1])) * word_5)), 0, acc_ptr + 4);
   vstore4((vload4(0, acc_ptr + 8) + (((float4)(x_ptr[2], x_ptr[2], x_ptr[2], x_ptr[2])) * word_6)), 0, acc_ptr + 8);
   vstore4((vload4(0, acc_ptr + 12) + (((float4)(x_ptr[3], x_ptr[3], x_ptr[3], x_ptr[3])) * word_7)), 0, acc_ptr + 12);
-  float4 word_8 = vload4(0, param_0_ptr + (((local_y * 192) + (local_x * 4)) + 96));
-  float4 word_9 = vload4(0, param_0_ptr + (((local_y * 192) + (local_x * 4)) + 108));
-  float4 word_10 = vload4(0, param_0_ptr + (((local_y * 192) + (local_x * 4)) + 120));
-  float4 word_11 = vload4(0, param_0_ptr + (((local_y * 192) + (local_x * 4)) + 132));
-  vstore4(vload4(0, nflatten_z_ptr + ((local_y * 16) + 8)), 0, x_ptr + 0);
+  float4 word_8 = ((__global const float4*)param_0_ptr)[((((local_y) * 48) + (local_x)) + 24)];
+  float4 word_9 = ((__global const float4*)param_0_ptr)[((((local_y) * 48) + (local_x)) + 27)];
+  float4 word_10 = ((__global const float4*)param_0_ptr)[((((local_y) * 48) + (local_x)) + 30)];
+  float4 word_11 = ((__global const float4*)param_0_ptr)[((((local_y) * 48) + (local_x)) + 33)];
+  vstore4(((__global const float4*)nflatten_z_ptr)[(((local_y) * 4) + 2)], 0, x_ptr + 0);
   vstore4((vload4(0, acc_ptr + 0) + (((float4)(x_ptr[0], x_ptr[0], x_ptr[0], x_ptr[0])) * word_8)), 0, acc_ptr + 0);
   vstore4((vload4(0, acc_ptr + 4) + (((float4)(x_ptr[1], x_ptr[1], x_ptr[1], x_ptr[1])) * word_9)), 0, acc_ptr + 4);
   vstore4((vload4(0, acc_ptr + 8) + (((float4)(x_ptr[2], x_ptr[2], x_ptr[2], x_ptr[2])) * word_10)), 0, acc_ptr + 8);
   vstore4((vload4(0, acc_ptr + 12) + (((float4)(x_ptr[3], x_ptr[3], x_ptr[3], x_ptr[3])) * word_11)), 0, acc_ptr + 12);
-  float4 word_12 = vload4(0, param_0_ptr + (((local_y * 192) + (local_x * 4)) + 144));
-  float4 word_13 = vload4(0, param_0_ptr + (((local_y * 192) + (local_x * 4)) + 156));
-  float4 word_14 = vload4(0, param_0_ptr + (((local_y * 192) + (local_x * 4)) + 168));
-  float4 word_15 = vload4(0, param_0_ptr + (((local_y * 192) + (local_x * 4)) + 180));
-  vstore4(vload4(0, nflatten_z_ptr + ((local_y * 16) + 12)), 0, x_ptr + 0);
+  float4 word_12 = ((__global const float4*)param_0_ptr)[((((local_y) * 48) + (local_x)) + 36)];
+  float4 word_13 = ((__global const float4*)param_0_ptr)[((((local_y) * 48) + (local_x)) + 39)];
+  float4 word_14 = ((__global const float4*)param_0_ptr)[((((local_y) * 48) + (local_x)) + 42)];
+  float4 word_15 = ((__global const float4*)param_0_ptr)[((((local_y) * 48) + (local_x)) + 45)];
+  vstore4(((__global const float4*)nflatten_z_ptr)[(((local_y) * 4) + 3)], 0, x_ptr + 0);
   vstore4((vload4(0, acc_ptr + 0) + (((float4)(x_ptr[0], x_ptr[0], x_ptr[0], x_ptr[0])) * word_12)), 0, acc_ptr + 0);
   vstore4((vload4(0, acc_ptr + 4) + (((float4)(x_ptr[1], x_ptr[1], x_ptr[1], x_ptr[1])) * word_13)), 0, acc_ptr + 4);
   vstore4((vload4(0, acc_ptr + 8) + (((float4)(x_ptr[2], x_ptr[2], x_ptr[2], x_ptr[2])) * word_14)), 0, acc_ptr + 8);

@@ -113,6 +113,15 @@ def test_network_on_opencl_equals_onnxruntime() -> None:
     np.testing.assert_allclose(run(compiled(model), x), expected(model, {"x": x})["y"], rtol=1e-4, atol=1e-6)
 
 
+def test_inputs_may_have_numbers_for_names() -> None:
+    """As older exporters name them; parameters of kernels may not."""
+    needs_opencl()
+    node = helper.make_node("Relu", ["0"], ["1"], name="2")
+    model, x = make_model([node], {"0": (FLOAT, [1, 24])}, {"1": (FLOAT, [1, 24])}, {}), floats(1, 24)
+    with Session(compiled(model).to_bytes()) as session:
+        np.testing.assert_array_equal(session.run({"0": x})["1"], np.maximum(x, 0))
+
+
 def test_half_precision_keeps_inputs_and_outputs_in_float() -> None:
     plan = compiled(residual_net(), precision="fp16").plan
     assert {plan.buffers[index].dtype for index in (*plan.inputs, *plan.outputs)} == {"float32"}

@@ -6,8 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import tilewright
 from tests.targets.gpu import needs_opencl
@@ -23,10 +21,10 @@ from tests.targets.schedules.compressed_layers import (
 from tilewright.artifact import Artifact
 from tilewright.errors import DeviceError
 from tilewright.formats.packed import PackedWeight
-from tilewright.plan import TEXEL, Image, Plan
+from tilewright.plan import Image, Plan
 from tilewright.runtime import Session
 from tilewright.targets import resolve
-from tilewright.targets.mali_images import _texel, with_images
+from tilewright.targets.mali_images import with_images
 
 TARGET = "mali-g52:weight_images=65536"
 SPECS = ["int4", "block_sparse(16,1) f32", "block_sparse(4,4) f16"]
@@ -98,32 +96,3 @@ def test_a_kernel_that_is_also_given_activations_keeps_buffers() -> None:
     shared = replace(plan, launches=(launch, replace(launch, args=other)))
     assert with_images(plan, 65536) != plan
     assert with_images(shared, 65536) == shared
-
-
-NAMES = {"group_x": 3, "local_x": 2, "i": 5}
-INDICES = st.recursive(
-    st.one_of(st.integers(0, 64).map(str), st.sampled_from(sorted(NAMES))),
-    lambda part: st.builds("({} {} {})".format, part, st.sampled_from("+-*"), part),
-)
-
-
-@given(INDICES)
-def test_a_texel_is_a_fourth_of_an_index_whatever_its_variables_are(index: str) -> None:
-    texel = _texel(index)
-    if texel is not None:
-        assert eval(texel, dict(NAMES)) * TEXEL == eval(index, dict(NAMES))
-
-
-@pytest.mark.parametrize(
-    ("index", "texel"),
-    [
-        ("((group_x * 64) + (local_x * 4))", "(((group_x) * 16) + (local_x))"),
-        ("(((i + 1) * 8) + 12)", "(((i + 1) * 2) + 3)"),
-        ("((group_x * 4) + i)", None),
-        ("(i * 2)", None),
-        ("((i / 4) * 4)", "(i / 4)"),
-        ("(i < 3 ? 4 : 8)", None),
-    ],
-)
-def test_a_texel_needs_a_proof_that_four_divides(index: str, texel: str | None) -> None:
-    assert _texel(index) == texel
