@@ -1,4 +1,4 @@
-"""Static facts of every generated Mali kernel: instructions, spills, local memory. Mesa's compiler, not device time.
+"""Static facts of every generated Mali kernel: instructions, cycles, spills, local memory; not device time.
 
     python -m benchmarks.mali_isa [--models mnist-conv model.onnx | --layers product-1 conv-3x3]
                                   [--gpus g52 g57] [--precisions fp32 fp16] [--compiler CMD] [--json out.json]
@@ -7,11 +7,12 @@ With --layers, and no names for all, it compiles small compressed layers of ever
 
 CMD (or the environment variable TILEWRIGHT_MALI_COMPILER) is any command that compiles OpenCL C with Mesa's Panfrost
 compiler, without a device, and prints shader-db statistics. `CMD -g g52 FILE.cl` has to print `BUILD 0`, a line with
-`<n> inst ... <spills>:<fills> spills:fills` per kernel (the text of BIFROST_MESA_DEBUG=shaderdb), and a line
-`KERNEL <name> ... local=<bytes> private=<bytes>` per kernel (of clGetKernelWorkGroupInfo).
+`<n> inst ... <n> cycles ... <spills>:<fills> spills:fills` per kernel (the text of BIFROST_MESA_DEBUG=shaderdb), and
+a line `KERNEL <name> ... local=<bytes> private=<bytes>` per kernel (of clGetKernelWorkGroupInfo).
 
 Exit code 1 where a kernel does not compile, spills, or takes more than 32 KiB of local memory. The figures say how
-large the code is and whether it fits the registers; they say nothing about time.
+large the code is and whether it fits the registers; they say nothing about time. Cycles are the compiler's own estimate
+for a work-item, every loop run once, of the unit that has most to do: with few rows, load and store.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class Statistics:
     """What the compiler says of some kernels together.
 
     Attributes:
+        cycles: estimated by the compiler, of the busiest unit of each kernel.
         spills: stores and loads of registers that did not fit.
         local_bytes: the most that one of the kernels takes.
         error: the compiler's complaint, or "".
@@ -50,6 +52,7 @@ class Statistics:
 
     kernels: int = 0
     instructions: int = 0
+    cycles: int = 0
     spills: int = 0
     local_bytes: int = 0
     private_bytes: int = 0
@@ -63,6 +66,7 @@ class Statistics:
         return Statistics(
             self.kernels + other.kernels,
             self.instructions + other.instructions,
+            self.cycles + other.cycles,
             self.spills + other.spills,
             max(self.local_bytes, other.local_bytes),
             max(self.private_bytes, other.private_bytes),
@@ -79,8 +83,9 @@ class Row(static_check.Row):
 
     def figures(self) -> dict[str, int]:
         got = self.statistics
-        names = ("kernels", "instructions", "spills", "local bytes")
-        return dict(zip(names, (got.kernels, got.instructions, got.spills, got.local_bytes), strict=True))
+        names = ("kernels", "instructions", "cycles", "spills", "local bytes")
+        figures = (got.kernels, got.instructions, got.cycles, got.spills, got.local_bytes)
+        return dict(zip(names, figures, strict=True))
 
     def complaints(self) -> dict[str, str]:
         return {
@@ -123,13 +128,14 @@ class Compiler:
         if build[1] != "0":
             return Statistics(error=build[2].strip()[:300] or f"build error {build[1]}")
         kernels = re.findall(r"^KERNEL .*local=(\d+) private=(\d+)", text, re.MULTILINE)
-        shaders = re.findall(r"(\d+) inst\b.*?(\d+):(\d+) spills:fills", text)
+        shaders = re.findall(r"(\d+) inst\b.*?(\d+)\.\d+ cycles.*?(\d+):(\d+) spills:fills", text)
         if not kernels or len(shaders) < len(kernels):
             raise ToolError(f"{self.command[0]} printed statistics of {len(shaders)} of {len(kernels)} kernels")
         return Statistics(
             len(kernels),
-            sum(int(count) for count, _, _ in shaders),
-            sum(int(stores) + int(reloads) for _, stores, reloads in shaders),
+            sum(int(count) for count, _, _, _ in shaders),
+            sum(int(cycles) for _, cycles, _, _ in shaders),
+            sum(int(stores) + int(reloads) for _, _, stores, reloads in shaders),
             max(int(local) for local, _ in kernels),
             max(int(private) for _, private in kernels),
         )

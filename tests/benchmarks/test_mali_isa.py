@@ -23,7 +23,7 @@ for last; do :; done
 echo "DEVICE Mali-G52 (Panfrost)"
 for name in $(grep -o 'void [a-z0-9_]*(' "$last" | cut -d' ' -f2 | tr -d '('); do
   case $name in compressed*) spills=7:9 ;; *) spills=0:0 ;; esac
-  echo "SHADER-DB: shader: 10 inst, 8 tuples, 0 preloads, 1 loops, $spills spills:fills"
+  echo "SHADER-DB: shader: 10 inst, 8 tuples, 7.500000 cycles, 0 preloads, 1 loops, $spills spills:fills"
   names="$names $name"
 done
 echo "BUILD 0 "
@@ -56,6 +56,7 @@ def test_unsound_kernels_are_named(fake: str) -> None:
     kernels = {launch.kernel for launch in plan.launches}
     assert row.statistics.kernels == len(kernels)
     assert row.statistics.instructions == 10 * len(kernels)
+    assert row.statistics.cycles == 7 * len(kernels)
     assert row.statistics.local_bytes == 64
     assert set(row.unsound) == {name for name in kernels if name.startswith("compressed")} != set()
 
