@@ -145,14 +145,16 @@ def uses(expr: Any, var: Any) -> bool:
 
 def plain_floats(stmt: Any) -> bool:
     """Whether a statement is float arithmetic that may run in vectors: no comparison, no integers, no branches."""
-    allowed = (tirx.Add, tirx.Sub, tirx.Mul, tirx.Max, tirx.Min, TensorLoad, tirx.FloatImm)
+    allowed = (tirx.Add, tirx.Sub, tirx.Mul, tirx.Max, tirx.Min, tirx.Cast, TensorLoad, tirx.FloatImm)
     value = stmt.value if isinstance(stmt, tirx.BufferStore) else None
     pending = [value]
     while pending:
         node = pending.pop()
         if not isinstance(node, allowed) or str(node.ty) not in ("float32", "float16"):
             return False
-        if not isinstance(node, (TensorLoad, tirx.FloatImm)):
+        if isinstance(node, tirx.Cast):
+            pending.append(node.value)
+        elif not isinstance(node, (TensorLoad, tirx.FloatImm)):
             pending += [node.a, node.b]
     return True
 

@@ -1,7 +1,7 @@
 """Half precision for the GPU targets: convolutions and products in fp16, and what lies between them where that is safe.
 
 Like automatic mixed precision in training frameworks (PyTorch's autocast, for one), by three lists of operators:
-  - products always run in half;
+  - products always read and give halves, and add up in float32: sums in half lose a digit over a few hundred terms;
   - what moves or bounds numbers, or adds and scales them, follows operands that are in half;
   - all else runs in float32: reductions, roots, exponentials, quotients, squares (half ends at 65504), and every kernel
     that came as TIR. Results of a few of these cannot exceed their operands and may serve a follower as half.
@@ -11,6 +11,7 @@ half, whatever the precision inside; gpu_pairs.py says which kernels compute in 
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,8 @@ class _Halving:
         return self.builder.get()["main"]
 
     def _bind(self, var: Any, value: Any) -> None:
-        result, name = self._value(value), var_name(var)
+        name = var_name(var)
+        result = self._value(value, name)
         if isinstance(var, relax.DataflowVar):
             self.new[var] = self.builder.emit(result, name_hint=name)
         else:  # an output: keeps its type
@@ -76,12 +78,14 @@ class _Halving:
         if _operator(value) in _BOUNDED and any(map(self._is_half, _operands(value))):
             self.bounded.add(self.new[var])
 
-    def _value(self, value: Any) -> Any:
+    def _value(self, value: Any, name: str) -> Any:
         """The right side of a binding, with operands in the precision that its operator shall have."""
         if not isinstance(value, Call):
             return self._renamed(value)
         half = _is_single(value.ty) and (self._is_half_product(value) or self._follows(value))
         args = [self._converted(self._renamed(arg), _half_type(arg.ty) if half else arg.ty) for arg in value.args]
+        if half and _operator(value) in _PRODUCTS:
+            return relax.op.astype(self.builder.emit(_summed_in_single(value, args), name_hint=name), "float16")
         return Call(value.op, args, value.attrs, value.ty_args)
 
     def _is_half_product(self, call: Any) -> bool:
@@ -136,6 +140,15 @@ class _Halving:
 def _operator(value: Any) -> str:
     """Name of the Relax operator that a call applies, or nothing."""
     return str(getattr(getattr(value, "op", None), "name", "")).removeprefix("relax.")
+
+
+def _summed_in_single(call: Any, args: list[Any]) -> Any:
+    """A convolution or product of halves whose result, and so each sum, is float32."""
+    name = _operator(call)
+    make = relax.op.matmul if name == "matmul" else getattr(relax.op.nn, name.removeprefix("nn."))
+    options = list(inspect.signature(make).parameters)[len(args) : -1]
+    assert list(inspect.signature(make).parameters)[-1] == "out_dtype"
+    return make(*args, **{option: getattr(call.attrs, option) for option in options}, out_dtype="float32")
 
 
 def _operands(call: Any) -> list[Any]:

@@ -8,7 +8,7 @@ Rules, per reduction stage:
   T1  the elementwise stage that reads the result becomes an epilogue in the same kernel;
   T2  where x is short or odd, the axis outside it is fused into it if all operands run through both in order;
   T3  y is a spatial axis that x's operand does not use, while another operand uses it and not x;
-  T4  an operand contiguous along x, y or the innermost reduction axis is loaded in vectors of four;
+  T4  an operand contiguous along x, y or the innermost reduction axis is loaded in vectors of four or two;
   T5  a sliding window is loaded once per kernel row and serves all kernel columns;
   T6  padding is written out by a kernel of its own where the padded input is used often (there is a y), for it costs
       little then and keeps branches out of the inner loop; elsewhere the window is filled with padding as it is loaded.
@@ -249,12 +249,15 @@ def _tile_epilogue(sch: Any, epilogue: Any, reduction: Any, shape: _Shape) -> tu
 
 
 def vectorise_or_unroll(sch: Any, block_rv: Any, loops: list[Any], limits: GpuLimits) -> None:
-    """Unrolls a tile; its last loop runs in vectors where that is safe and the tile is a multiple of the vector."""
-    *rows, last = loops
+    """Unrolls a tile; its last loop runs in vectors, or halves of them, where that is safe and they divide the tile."""
+    *rows, last = sorted(loops, key=lambda loop: extent_of(sch, loop) > 1)  # loops of one step go outside
+    if len(loops) > 1:
+        sch.reorder(*rows, last)
     extent = extent_of(sch, last)
-    if extent % limits.vector == 0 and plain_floats(sch.get(block_rv).body):
-        if extent > limits.vector:
-            outer, last = sch.split(last, [None, limits.vector])
+    vector = next((size for size in (limits.vector, limits.vector // 2) if size > 1 and extent % size == 0), 1)
+    if vector > 1 and plain_floats(sch.get(block_rv).body):
+        if extent > vector:
+            outer, last = sch.split(last, [None, vector])
             rows.append(outer)
         sch.vectorize(last)
     else:

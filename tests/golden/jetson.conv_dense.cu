@@ -49,12 +49,9 @@ conv2d_add_relu_kernel_1(float* __restrict__ compute_intermediate_ptr, const flo
   conv2d_nchw_intermediate_local_ptr[3] = 0x0p+0f/*0.000000e+00*/;
   for (int ax4 = 0; ax4 < 8; ++ax4) {
     for (int ax5 = 0; ax5 < 3; ++ax5) {
-      pad_temp_local_ptr[0] = pad_temp_ptr[((((ax4 * 100) + (((((int)threadIdx.x) & 15) >> 1) * 10)) + (ax5 * 10)) + ((((int)threadIdx.x) & 1) * 4))];
-      pad_temp_local_ptr[1] = pad_temp_ptr[(((((ax4 * 100) + (((((int)threadIdx.x) & 15) >> 1) * 10)) + (ax5 * 10)) + ((((int)threadIdx.x) & 1) * 4)) + 1)];
-      pad_temp_local_ptr[2] = pad_temp_ptr[(((((ax4 * 100) + (((((int)threadIdx.x) & 15) >> 1) * 10)) + (ax5 * 10)) + ((((int)threadIdx.x) & 1) * 4)) + 2)];
-      pad_temp_local_ptr[3] = pad_temp_ptr[(((((ax4 * 100) + (((((int)threadIdx.x) & 15) >> 1) * 10)) + (ax5 * 10)) + ((((int)threadIdx.x) & 1) * 4)) + 3)];
-      pad_temp_local_ptr[4] = pad_temp_ptr[(((((ax4 * 100) + (((((int)threadIdx.x) & 15) >> 1) * 10)) + (ax5 * 10)) + ((((int)threadIdx.x) & 1) * 4)) + 4)];
-      pad_temp_local_ptr[5] = pad_temp_ptr[(((((ax4 * 100) + (((((int)threadIdx.x) & 15) >> 1) * 10)) + (ax5 * 10)) + ((((int)threadIdx.x) & 1) * 4)) + 5)];
+      *(float2*)(pad_temp_local_ptr + 0) = *(float2*)(pad_temp_ptr + ((((ax4 * 100) + (((((int)threadIdx.x) & 15) >> 1) * 10)) + (ax5 * 10)) + ((((int)threadIdx.x) & 1) * 4)));
+      *(float2*)(pad_temp_local_ptr + 2) = *(float2*)(pad_temp_ptr + (((((ax4 * 100) + (((((int)threadIdx.x) & 15) >> 1) * 10)) + (ax5 * 10)) + ((((int)threadIdx.x) & 1) * 4)) + 2));
+      *(float2*)(pad_temp_local_ptr + 4) = *(float2*)(pad_temp_ptr + (((((ax4 * 100) + (((((int)threadIdx.x) & 15) >> 1) * 10)) + (ax5 * 10)) + ((((int)threadIdx.x) & 1) * 4)) + 4));
       param_0_local_ptr[0] = param_0_ptr[(((ax4 * 72) + (ax5 * 24)) + (((int)threadIdx.x) >> 4))];
       conv2d_nchw_intermediate_local_ptr[0] = (conv2d_nchw_intermediate_local_ptr[0] + (pad_temp_local_ptr[0] * param_0_local_ptr[0]));
       conv2d_nchw_intermediate_local_ptr[1] = (conv2d_nchw_intermediate_local_ptr[1] + (pad_temp_local_ptr[1] * param_0_local_ptr[0]));

@@ -24,12 +24,9 @@ void conv2d_add_relu_kernel_1(__global float* restrict compute_intermediate_ptr,
   conv2d_nchw_intermediate_local_ptr[3] = 0.000000e+00f;
   for (int ax4 = 0; ax4 < 8; ++ax4) {
     for (int ax5 = 0; ax5 < 3; ++ax5) {
-      pad_temp_local_ptr[0] = pad_temp_ptr[((((ax4 * 100) + (((local_x & 15) >> 1) * 10)) + (ax5 * 10)) + ((local_x & 1) * 4))];
-      pad_temp_local_ptr[1] = pad_temp_ptr[(((((ax4 * 100) + (((local_x & 15) >> 1) * 10)) + (ax5 * 10)) + ((local_x & 1) * 4)) + 1)];
-      pad_temp_local_ptr[2] = pad_temp_ptr[(((((ax4 * 100) + (((local_x & 15) >> 1) * 10)) + (ax5 * 10)) + ((local_x & 1) * 4)) + 2)];
-      pad_temp_local_ptr[3] = pad_temp_ptr[(((((ax4 * 100) + (((local_x & 15) >> 1) * 10)) + (ax5 * 10)) + ((local_x & 1) * 4)) + 3)];
-      pad_temp_local_ptr[4] = pad_temp_ptr[(((((ax4 * 100) + (((local_x & 15) >> 1) * 10)) + (ax5 * 10)) + ((local_x & 1) * 4)) + 4)];
-      pad_temp_local_ptr[5] = pad_temp_ptr[(((((ax4 * 100) + (((local_x & 15) >> 1) * 10)) + (ax5 * 10)) + ((local_x & 1) * 4)) + 5)];
+      vstore2(((__global const float2*)pad_temp_ptr)[(((((ax4) * 50) + (((local_x & 15) >> 1) * 5)) + ((ax5) * 5)) + ((local_x & 1) * 2))], 0, pad_temp_local_ptr + 0);
+      vstore2(((__global const float2*)pad_temp_ptr)[((((((ax4) * 50) + (((local_x & 15) >> 1) * 5)) + ((ax5) * 5)) + ((local_x & 1) * 2)) + 1)], 0, pad_temp_local_ptr + 2);
+      vstore2(((__global const float2*)pad_temp_ptr)[((((((ax4) * 50) + (((local_x & 15) >> 1) * 5)) + ((ax5) * 5)) + ((local_x & 1) * 2)) + 2)], 0, pad_temp_local_ptr + 4);
       param_0_local_ptr[0] = param_0_ptr[((((ax4 * 72) + (ax5 * 24)) + (group_x * 4)) + (local_x >> 4))];
       conv2d_nchw_intermediate_local_ptr[0] = (conv2d_nchw_intermediate_local_ptr[0] + (pad_temp_local_ptr[0] * param_0_local_ptr[0]));
       conv2d_nchw_intermediate_local_ptr[1] = (conv2d_nchw_intermediate_local_ptr[1] + (pad_temp_local_ptr[1] * param_0_local_ptr[0]));

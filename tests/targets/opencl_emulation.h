@@ -26,6 +26,8 @@ VECTORS(uint)
 VECTORS(char)
 VECTORS(uchar)
 
+OVERLOAD float vload_half(size_t at, const __global half* p) { return p[at]; }
+
 #define BOUNDS_OF(type)                                       \
   OVERLOAD type max(type a, type b) { return a < b ? b : a; } \
   OVERLOAD type min(type a, type b) { return b < a ? b : a; }

@@ -12,6 +12,7 @@ from tvm import relax, te
 from tilewright.targets.schedules.gpu_half import to_half
 
 SHAPE = (1, 4, 6, 6)
+SUMS = "float16 to float32"  # products of halves, added up in float32
 Make = Callable[[Any, Any], Any]  # (builder, x) -> result
 
 
@@ -25,7 +26,7 @@ def conv(builder: Any, x: Any, scale: float = 0.1) -> Any:
 
 
 def halved(make: Make) -> list[tuple[str, str]]:
-    """Operator and result's type of each binding of a network, conversions left out."""
+    """Operator and type of each binding of a network, conversions left out; both types where they differ."""
     builder, x = relax.BlockBuilder(), relax.Var("x", relax.TensorType(SHAPE, "float32"))
     with builder.function("main", [x]):
         with builder.dataflow():
@@ -36,14 +37,20 @@ def halved(make: Make) -> list[tuple[str, str]]:
     assert main.params[0].ty == x.ty
     assert main.ret_ty == result.ty
     calls = [binding for binding in main.body.blocks[0].bindings if hasattr(binding.value, "op")]
-    found = [(call.value.op.name.removeprefix("relax."), call.var.ty) for call in calls]
-    return [(name, str(getattr(ty, "dtype", "tuple"))) for name, ty in found if name != "astype"]
+    found = [(call.value.op.name.removeprefix("relax."), call.value.args, call.var.ty) for call in calls]
+    return [(name, computed(args, ty)) for name, args, ty in found if name != "astype"]
+
+
+def computed(args: Any, result: Any) -> str:
+    """The type of a result, and before it that of the first operand where it has another one."""
+    types = [str(getattr(ty, "dtype", "tuple")) for ty in (getattr(args[0], "ty", None), result)]
+    return types[1] if "tuple" in types else " to ".join(dict.fromkeys(types))
 
 
 def types(make: Make) -> dict[str, str]:
     """The type that each operator after a convolution computes in."""
     found = halved(lambda builder, x: builder.emit(make(builder, conv(builder, x))))
-    assert found.pop(0) == ("nn.conv2d", "float16")
+    assert found.pop(0) == ("nn.conv2d", SUMS)
     return dict(found)
 
 
@@ -102,12 +109,12 @@ def test_a_tir_kernel_gets_and_gives_float32() -> None:
 
         return conv(builder, builder.emit_te(square, x))
 
-    assert types(make) == {"call_tir": "float32", "nn.conv2d": "float16"}
+    assert types(make) == {"call_tir": "float32", "nn.conv2d": SUMS}
 
 
 def test_weights_beyond_half_leave_their_product_in_float() -> None:
     found = halved(lambda builder, x: conv(builder, conv(builder, x), scale=1e6))
-    assert found == [("nn.conv2d", "float16"), ("nn.conv2d", "float32")]
+    assert found == [("nn.conv2d", SUMS), ("nn.conv2d", "float32")]
 
 
 def test_nothing_happens_without_a_product() -> None:
@@ -122,4 +129,5 @@ def test_a_value_is_converted_once() -> None:
         builder.emit_func_output(result)
     bindings = to_half(builder.get())["main"].body.blocks[0].bindings
     casts = [b for b in bindings if getattr(getattr(b.value, "op", None), "name", "") == "relax.astype"]
-    assert [str(cast.var.ty.dtype) for cast in casts] == ["float16", "float32"]  # the input, the output
+    places = [str(cast.var.ty.dtype) for cast in casts]
+    assert places == ["float16", "float16", "float16", "float32"]  # the input, both products' sums, the output

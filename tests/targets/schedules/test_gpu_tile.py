@@ -11,6 +11,7 @@ import tilewright
 from tests.models import make_model
 from tests.targets.gpu import FLOAT, floats, needs_opencl
 from tests.targets.running import check
+from tilewright.targets import resolve
 
 # Compiling and running one example takes a second or two, most of it in PoCL's compiler.
 few = settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -99,3 +100,19 @@ def test_a_strided_window_is_not_held_in_registers() -> None:
     ]
     assert arrays
     assert max(arrays) <= 20
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize(("kernel", "image", "lanes"), [(1, "x_ptr", 4), (3, "pad_temp_ptr", 2)])
+def test_an_image_is_read_and_written_in_vectors(kernel: int, image: str, lanes: int, precision: str) -> None:
+    """Windows of 3x3 for four pixels have six columns, in rows that padding made even."""
+    node = helper.make_node("Conv", ["x", "w"], ["c"], pads=[kernel // 2] * 4)
+    weights = {"w": floats(8, 4, kernel, kernel)}
+    shapes = {"x": (FLOAT, [1, 4, 8, 8])}, {"y": (FLOAT, [1, 8, 8, 8])}
+    model = make_model([node, helper.make_node("Relu", ["c"], ["y"])], *shapes, weights)
+    (module,) = tilewright.compile(model, target=resolve("mali-g52", precision)).plan.modules
+    dtype, source = {"fp32": "float", "fp16": "half"}[precision], module.images[0].data.decode()
+    assert f"(__global const {dtype}{lanes}*){image}" in source
+    assert "((__global float4*)" in source
+    if precision == "fp32":
+        check(model, {"x": floats(1, 4, 8, 8, seed=1)}, "mali-g52")
