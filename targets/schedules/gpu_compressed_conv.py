@@ -164,7 +164,7 @@ class _Emitter:
         for row in range(w.rows):
             output = self.weights.first + row
             inside = [output < w.outputs] if w.outputs % w.rows else []
-            if length % _PIXELS == 0 and layer.window.out_width % _PIXELS == 0:
+            if length % _PIXELS == 0:
                 statement = self._store_one(total, row, output, i64(0))
                 if plain_floats(statement):
 

@@ -98,6 +98,18 @@ def test_groups_have_zero_points_of_their_own(spec: str) -> None:
     assert any(kernel.startswith("compressed_conv") for kernel in kernels)
 
 
+@pytest.mark.parametrize(("size", "vectors"), [((8, 8), True), ((6, 6), True), ((7, 7), False)])
+def test_images_of_fours_are_written_in_vectors(size: tuple[int, int], vectors: bool) -> None:
+    """Four pixels of a 1x1 convolution lie side by side even where the row of an image is no multiple of four."""
+    weight, conv = packed(matrix(16, 32), "block_sparse(4,4) int4", 0.25), Conv(32, size)
+    check(weight, conv)
+    (module,) = tilewright.compile(convolution(weight, conv), "mali").plan.modules
+    source = module.images[0].data.decode()
+    written = [line for line in source.splitlines() if "max(" in line and "r_ptr" in line]
+    assert len(written) == (4 if vectors else 16)
+    assert all(("__global float4*" in line) == vectors for line in written)
+
+
 def test_oclgrind_finds_no_race_and_no_bad_access(tmp_path: Path) -> None:
     conv = Conv(8, (5, 7), (3, 3), stride=2, padding=1)
     weight = packed(matrix(6, conv.depth), "block_sparse(4,4) int4", 0.25)
