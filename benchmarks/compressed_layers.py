@@ -25,7 +25,7 @@ LAYERS = (
     Layer("conv-3x3", (1, 32, 14, 14), (64, 32, 3, 3), 1),
 )
 BLOCKS: tuple[Block | None, ...] = (None, (16, 4), (4, 4), (1, 16), (16, 1))
-INTEGERS = ("int8", "int4", "int4(group=32)", "int3", "int4(asymmetric)")
+INTEGERS = (*(f"int{bits}" for bits in range(2, 9)), "int4(group=32)", "int4(asymmetric)")
 CODECS = {
     "float": ("f32", "f16", *INTEGERS, "codebook(16)", "astc(6,6)"),
     "dynamic": INTEGERS,  # to bytes of activations the others are floats

@@ -31,7 +31,7 @@ from tilewright.formats.registry import Format
 from tilewright.targets.schedules.fused import Fused, mark, take_apart
 from tilewright.targets.schedules.gpu_common import GpuLimits, require
 from tilewright.targets.schedules.gpu_ir import bound, ramp
-from tilewright.targets.schedules.gpu_row_kernel import Grid, RowKernel, splits_for
+from tilewright.targets.schedules.gpu_row_kernel import Grid, RowKernel, splits_for, tile_for
 from tilewright.targets.schedules.ir import RegisterTile, i64, i64s, sequence
 
 Array = npt.NDArray[Any]
@@ -79,6 +79,11 @@ class AstcProduct:
         return math.prod(self.shape[:-1])
 
     @property
+    def scattered(self) -> bool:
+        """Whether texels of one column may stand in different columns of the matrix."""
+        return bool(self.bw and self.bh % self.height)
+
+    @property
     def across(self) -> int:
         """Blocks of a block row."""
         return (self.columns or self.shape[-1]) // self.width
@@ -105,8 +110,7 @@ class AstcProduct:
     def tiled(self, limits: GpuLimits) -> AstcProduct:
         """The same layer with its tile and splits chosen."""
         most = max(1, limits.accumulators // self.height)
-        tile = -(-self.rows // -(-self.rows // most))
-        sized = replace(self, tile=tile, lanes=min(self.lanes, -(-self.outputs // self.height)))
+        sized = replace(self, tile=tile_for(self.rows, most), lanes=min(self.lanes, -(-self.outputs // self.height)))
         return replace(sized, splits=splits_for(sized.grid, self.rows, self.across, limits))
 
     def pack(self, blocks: Array) -> Array:
@@ -214,21 +218,27 @@ class _Emitter(RowKernel):
             statements = [tirx.BufferStore(words, load, [ramp(i64(0), _WORDS)])]
             parts = [tirx.BufferLoad(words, [i64(word)]) for word in range(_WORDS)]
             decoding = _Decoding(layer, parts, lambda at: tirx.BufferLoad(self.table, [at]), shared)
-            for column in range(layer.width):
-                for output in range(layer.height):
-                    if output == 0 or (layer.bw and layer.bh % layer.height):
-                        xs, before = self._activations(output, number * layer.width + column)
-                        statements += before
-                    value, before = decoding.weight(output, column)
-                    statements += [*before, tirx.BufferStore(weight, value, i64s(0))]
-                    for row, x in enumerate(xs):
-                        at = [i64(row * layer.height + output)]
-                        total = tirx.BufferLoad(acc.buffer, at) + x * tirx.BufferLoad(weight, i64s(0))
-                        statements.append(tirx.BufferStore(acc.buffer, total, at))
+            for column, output in self._texels():
+                if output == 0 or layer.scattered:
+                    xs, before = self._activations(output, number * layer.width + column)
+                    statements += before
+                value, before = decoding.weight(output, column)
+                statements += [*before, tirx.BufferStore(weight, value, i64s(0))]
+                for row, x in enumerate(xs):
+                    at = [i64(row * layer.height + output)]
+                    total = tirx.BufferLoad(acc.buffer, at) + x * tirx.BufferLoad(weight, i64s(0))
+                    statements.append(tirx.BufferStore(acc.buffer, total, at))
             return sequence(statements)
 
         memory = [tirx.AllocBuffer(buffer) for buffer in (words, shared, weight)]
         return [*memory, *acc.fill(0), self.shared_loop(layer.across, split, block)], acc.buffer
+
+    def _texels(self) -> list[tuple[int, int]]:
+        """Columns and outputs of a block's texels, such that those side by side share activations, or else an index."""
+        columns, outputs = range(self.layer.width), range(self.layer.height)
+        if self.layer.scattered:
+            return [(column, output) for output in outputs for column in columns]
+        return [(column, output) for column in columns for output in outputs]
 
     def _activations(self, output: int, column: Any) -> tuple[list[Any], list[Any]]:
         """What one of the work-item's outputs meets in a column, for each row, and the statements that load it."""

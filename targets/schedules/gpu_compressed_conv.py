@@ -14,15 +14,13 @@ from tvm import tirx
 
 from tilewright.targets.schedules.fused import Fused
 from tilewright.targets.schedules.gpu_common import GpuLimits, group_size, plain_floats
-from tilewright.targets.schedules.gpu_convolution import TEMPLATE, Convolution
+from tilewright.targets.schedules.gpu_convolution import PIXELS, TEMPLATE, Convolution
 from tilewright.targets.schedules.gpu_decoder import FOUR, Decoder, PackedBuffers, opened
 from tilewright.targets.schedules.gpu_dot import dot
 from tilewright.targets.schedules.gpu_ir import bound, guarded, launch, ramp
 from tilewright.targets.schedules.gpu_words import vector
 from tilewright.targets.schedules.ir import VECTORIZED, RegisterTile, broadcast, i64, i64s, loop, sequence
 from tilewright.targets.schedules.window import Window
-
-_PIXELS = 4
 
 
 def schedule(func: Any, limits: GpuLimits) -> Any:
@@ -44,7 +42,7 @@ class _Emitter:
     def kernel(self) -> Any:
         layer = self.layer
         rows, length = layer.rows
-        self.across = -(-length // _PIXELS)
+        self.across = -(-length // PIXELS)
         total = layer.window.batch * layer.words.tiles * rows * self.across
         group = group_size(total, self.limits)
         return launch(
@@ -58,17 +56,17 @@ class _Emitter:
         layer, w = self.layer, self.layer.words
         rows, _ = layer.rows
         length = layer.rows[1]
-        self.own = self.first = tirx.floormod(number, self.across) * _PIXELS  # pixel of its row
-        if length % _PIXELS and length >= _PIXELS:  # the last four pixels, some of which others store
-            self.first = tirx.min(self.own, i64(length - _PIXELS))
+        self.own = self.first = tirx.floormod(number, self.across) * PIXELS  # pixel of its row
+        if length % PIXELS and length >= PIXELS:  # the last four pixels, some of which others store
+            self.first = tirx.min(self.own, i64(length - PIXELS))
         rest = tirx.floordiv(number, self.across)
         self.row, rest = tirx.floormod(rest, rows), tirx.floordiv(rest, rows)
         self.image = tirx.floordiv(rest, w.tiles)
         self.weights = Decoder(w, self.buffers, tirx.floormod(rest, w.tiles), i64(0))
         dtype = "int32" if layer.integer else "float32"
-        self.x = tirx.decl_buffer(i64s(_PIXELS), dtype, name="x", scope="local")
+        self.x = tirx.decl_buffer(i64s(PIXELS), dtype, name="x", scope="local")
         self.w = tirx.decl_buffer(i64s(w.rows), dtype, name="w", scope="local")
-        acc = RegisterTile.make(w.rows, 1, _PIXELS, dtype=dtype)
+        acc = RegisterTile.make(w.rows, 1, PIXELS, dtype=dtype)
         length = w.group // w.chunk if w.group else 1
 
         def span(number: Any) -> Any:
@@ -100,9 +98,9 @@ class _Emitter:
             weight = weight * self.scale if w.group else weight
             statements += [*before, tirx.BufferStore(self.w, weight, [ramp(i64(0), w.rows)])]
             statements += self._load(self._place(chunk, column))
-            x = tirx.BufferLoad(self.x, [ramp(i64(0), _PIXELS)])
+            x = tirx.BufferLoad(self.x, [ramp(i64(0), PIXELS)])
             for row in range(w.rows):
-                value = broadcast(tirx.BufferLoad(self.w, [i64(row)]), _PIXELS)
+                value = broadcast(tirx.BufferLoad(self.w, [i64(row)]), PIXELS)
                 statements.append(acc.combine(row, 0, lambda old, value=value, x=x: old + x * value))  # type: ignore[misc]
         return statements
 
@@ -112,7 +110,7 @@ class _Emitter:
         statements = [tirx.BufferStore(self.w, self.weights.four(column), [ramp(i64(0), rows)])]
         statements += self._load(self._place(chunk, column))
         for row in range(rows):
-            for pixel in range(_PIXELS):
+            for pixel in range(PIXELS):
                 at = [i64(acc.offset(row, 0) + pixel)]
                 weight, x = tirx.BufferLoad(self.w, [i64(row)]), tirx.BufferLoad(self.x, [i64(pixel)])
                 statements.append(tirx.BufferStore(acc.buffer, dot(weight, x, tirx.BufferLoad(acc.buffer, at)), at))
@@ -135,18 +133,18 @@ class _Emitter:
         image = self.image * (layer.shape[1] * layer.plane)
         dtype = str(self.x.dtype)
         start = self.first if layer.is_flat else self.row * (window.stride_h * window.width) + self.first
-        aligned = layer.is_flat and length % _PIXELS == 0
-        if window.stride_w == 1 and length >= _PIXELS and (aligned or self.limits.unaligned):
+        aligned = layer.is_flat and length % PIXELS == 0
+        if window.stride_w == 1 and length >= PIXELS and (aligned or self.limits.unaligned):
             if aligned:
-                value = tirx.BufferLoad(self.data, [*self._zeros(), ramp(image + place + start, _PIXELS)])
+                value = tirx.BufferLoad(self.data, [*self._zeros(), ramp(image + place + start, PIXELS)])
             else:  # TVM has vectors loaded one by one that may not be aligned
                 first = tirx.BufferLoad(self.data, [*self._zeros(), image + place + start])
-                value = tirx.call_pure_extern(vector(layer.dtype, _PIXELS), "vload4", 0, tirx.address_of(first))
-            return [tirx.BufferStore(self.x, value.astype(vector(dtype, _PIXELS)), [ramp(i64(0), _PIXELS)])]
+                value = tirx.call_pure_extern(vector(layer.dtype, PIXELS), "vload4", 0, tirx.address_of(first))
+            return [tirx.BufferStore(self.x, value.astype(vector(dtype, PIXELS)), [ramp(i64(0), PIXELS)])]
         found = []
-        for number in range(_PIXELS):
+        for number in range(PIXELS):
             pixel = self.first + number
-            pixel = tirx.min(pixel, i64(length - 1)) if length < _PIXELS else pixel
+            pixel = tirx.min(pixel, i64(length - 1)) if length < PIXELS else pixel
             at = pixel if layer.is_flat else self.row * window.stride_h * window.width + pixel * window.stride_w
             value = tirx.BufferLoad(self.data, [*self._zeros(), image + place + at]).astype(dtype)
             found.append(tirx.BufferStore(self.x, value, [i64(number)]))
@@ -164,18 +162,18 @@ class _Emitter:
         for row in range(w.rows):
             output = self.weights.first + row
             inside = [output < w.outputs] if w.outputs % w.rows else []
-            if length % _PIXELS == 0:
+            if length % PIXELS == 0:
                 statement = self._store_one(total, row, output, i64(0))
                 if plain_floats(statement):
 
                     def one(pixel: Any, row: int = row, output: Any = output) -> Any:
                         return self._store_one(total, row, output, pixel)
 
-                    found.append(guarded(inside, loop(_PIXELS, one, VECTORIZED)))
+                    found.append(guarded(inside, loop(PIXELS, one, VECTORIZED)))
                     continue
-            for pixel in range(_PIXELS):
-                exists = [self.first + pixel >= self.own] if length % _PIXELS else []
-                exists = [i64(pixel) < length] if length < _PIXELS else exists
+            for pixel in range(PIXELS):
+                exists = [self.first + pixel >= self.own] if length % PIXELS else []
+                exists = [i64(pixel) < length] if length < PIXELS else exists
                 found.append(guarded([*inside, *exists], self._store_one(total, row, output, i64(pixel))))
         return found
 
@@ -183,5 +181,5 @@ class _Emitter:
         layer, width = self.layer, self.layer.window.out_width
         place = self.first + pixel
         y, x = (tirx.floordiv(place, width), tirx.floormod(place, width)) if layer.is_flat else (self.row, place)
-        value = tirx.BufferLoad(total.buffer, [i64(row * _PIXELS) + pixel])
+        value = tirx.BufferLoad(total.buffer, [i64(row * PIXELS) + pixel])
         return self.fused.store([self.image, output, y, x], value)

@@ -12,12 +12,15 @@ from typing import Any
 from tvm import te, tirx
 
 from tilewright.targets.schedules.fused import mark
+from tilewright.targets.schedules.gpu_common import GpuLimits
 from tilewright.targets.schedules.gpu_decoder import FOUR, PackedOperands
 from tilewright.targets.schedules.gpu_words import Words
 from tilewright.targets.schedules.ir import i64, i64s
 from tilewright.targets.schedules.window import Window
 
 TEMPLATE = "gpu_compressed_conv"
+PIXELS = 4  # of a work-item
+_OTHERS = 12  # registers that counters and addresses take
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,20 @@ class Convolution:
 
     def _plane_of(self, channel: Any) -> Any:
         return (tirx.floordiv(channel, FOUR) if self.integer else channel) * self.plane
+
+
+def outputs_for(words: Words, integer: bool, limits: GpuLimits) -> int:
+    """Outputs that a work-item has registers for, of those in ``words``.
+
+    Bytes count one by one: drivers that do not have an instruction for dot products take all words apart.
+    """
+    decoding = 2 * bool(words.planes) + 2 * words.zeros + bool(words.group)
+    each = PIXELS + words.words + (FOUR if integer else decoding)
+    pixels = PIXELS * (FOUR if integer else 1)
+    rows = words.rows
+    while rows > 1 and rows * each + pixels > limits.registers - _OTHERS:
+        rows //= 2
+    return rows
 
 
 def convolution(layer: Convolution) -> Any:

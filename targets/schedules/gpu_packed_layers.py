@@ -21,7 +21,7 @@ from tilewright.targets.layer_rewriter import LayerRewriter, constant, shape_of
 from tilewright.targets.packed_weights import CompressedWeight, PackedWeights
 from tilewright.targets.schedules import gpu_astc
 from tilewright.targets.schedules.gpu_common import GpuLimits
-from tilewright.targets.schedules.gpu_convolution import Convolution, convolution
+from tilewright.targets.schedules.gpu_convolution import Convolution, convolution, outputs_for
 from tilewright.targets.schedules.gpu_decoder import FOUR
 from tilewright.targets.schedules.gpu_kernel_weights import (
     KernelWeights,
@@ -202,6 +202,10 @@ class _PackedLayers(LayerRewriter):
         whole = not taps or (not w.group and w.bw % FOUR == 0)  # words of four channels, and integers for sums
         if quantized is not None and not (whole and multiplies_bytes(packed, rows, self.limits)):
             quantized = None
+        if taps and (most := outputs_for(w, quantized is not None, limits)) < w.rows:
+            packed = kernel_weights(weight, 1, taps, most)
+            assert isinstance(packed, KernelWeights)
+            w = packed.words
         reason = slower(w, weight.unpack.matrix[1], rows, self.limits if quantized is not None else None)
         if reason:
             self.reasons[weight.name] = reason

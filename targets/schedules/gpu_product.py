@@ -16,7 +16,7 @@ from tilewright.targets.schedules.fused import mark
 from tilewright.targets.schedules.gpu_common import GpuLimits
 from tilewright.targets.schedules.gpu_decoder import FOUR, PackedOperands
 from tilewright.targets.schedules.gpu_dot import OFFSET
-from tilewright.targets.schedules.gpu_row_kernel import Grid, splits_for
+from tilewright.targets.schedules.gpu_row_kernel import Grid, splits_for, tile_for
 from tilewright.targets.schedules.gpu_words import STEP, Words
 from tilewright.targets.schedules.ir import i64, i64s
 
@@ -24,6 +24,7 @@ TEMPLATE = "gpu_compressed"
 _ACCUMULATORS = 16  # registers that chains may take at most ...
 _WORDS = 36  # ... and together with the words of a chunk
 _ROWS = 8  # of activations that a work-item takes at most
+_OTHERS = 8  # registers that counters and constant addresses take
 
 
 @dataclass(frozen=True)
@@ -73,11 +74,18 @@ class Product:
 
     @property
     def registers(self) -> int:
-        """Roughly what a work-item needs, of 32 bits: sums, the words of a chunk, activations, and the rest."""
+        """Roughly what a work-item needs, of 32 bits: sums, the words of a chunk and what becomes of them, activations
+        and their addresses, which have 64 bits.
+
+        A load that few products wait for is issued early, so that activations of two fours are there at once. Bytes
+        count one by one, of weights and of two words of activations: drivers that do not have an instruction for dot
+        products take words apart.
+        """
         w = self.words
         sums = self.tile * w.rows * (self.chains + bool(w.group or w.pairs))
-        rows = 2 * self.tile if self.integer and w.bw else 0  # addresses, where blocks stand anywhere
-        return sums + w.words * w.rows + FOUR * self.tile + 4 * w.rows + rows
+        activations = 2 * FOUR if self.integer else FOUR * self.tile * (2 if w.rows == 1 else 1)
+        decoding = FOUR if self.integer else 2 * bool(w.planes) + 2 * bool(w.table) + 2 * w.zeros
+        return sums + (w.words + decoding) * w.rows + activations + 2 * self.tile
 
     @property
     def unrolled(self) -> int:
@@ -101,9 +109,9 @@ class Product:
         """The same layer with its tile and splits chosen."""
         w = self.words
         most = max(1, min(_ROWS, limits.accumulators // w.rows // (2 if w.group or w.pairs else 1)))
-        while most > 1 and replace(self, tile=most).registers > limits.registers:
+        while most > 1 and replace(self, tile=most).registers > limits.registers - _OTHERS:
             most -= 1
-        tile = -(-self.rows // -(-self.rows // most))
+        tile = tile_for(self.rows, most)
         grid = Grid(w.outputs, w.rows, w.lanes, tile)
         splits = splits_for(grid, self.rows, self.spans[0], limits)
         return replace(self, tile=tile, splits=splits, streams=limits.serial and not w.group)

@@ -47,6 +47,13 @@ class Grid:
         return -(-self.outputs // (self.lanes * self.height))
 
 
+def tile_for(rows: int, most: int) -> int:
+    """How many of so many rows of activations a work-item takes: as many as fit, or fewer, but more than half as many,
+    where these leave no remainder, whose rows would be computed twice."""
+    even = (tile for tile in range(most, most // 2, -1) if rows % tile == 0)
+    return next(even, -(-rows // -(-rows // most)))
+
+
 def splits_for(grid: Grid, rows: int, spans: int, limits: GpuLimits) -> int:
     """Into how many parts to split a reduction of so many equal pieces, of activations of so many rows."""
     if limits.serial:

@@ -18,6 +18,10 @@ from tests.targets.schedules.compressed_layers import (
 )
 from tilewright.formats.packed import PackedWeight
 from tilewright.runtime import Session
+from tilewright.targets import resolve
+from tilewright.targets.schedules.gpu_common import GpuLimits
+from tilewright.targets.schedules.gpu_convolution import outputs_for
+from tilewright.targets.schedules.gpu_words import Words
 
 DEVICE = "mali-g78"  # whose drivers have the instruction; here plain integer arithmetic stands for it
 
@@ -61,3 +65,20 @@ def test_integers_are_exact(name: str) -> None:
 def test_narrow_blocks_and_groups_are_multiplied_as_floats(spec: str) -> None:
     needs_opencl()
     assert not check(packed(integers(8, 32, 8), spec, 0.3), Conv(32, (4, 4)), "static")
+
+
+def test_words_of_many_planes_leave_registers_for_fewer_outputs() -> None:
+    """Bytes count one by one, as drivers without an instruction for dot products have them."""
+    limits = GpuLimits.of(resolve("mali-g57").device.facts)
+    words = {bits: Words(64, 128, bits, False, 4, 1, 4, 4) for bits in (2, 3, 4, 5, 6, 7, 8)}
+    assert {bits: outputs_for(w, True, limits) for bits, w in words.items()} == {
+        2: 4,
+        3: 2,
+        4: 4,
+        5: 2,
+        6: 2,
+        7: 2,
+        8: 4,
+    }
+    assert {bits for bits, w in words.items() if outputs_for(w, False, limits) < 4} == {7}
+    assert outputs_for(words[7], True, GpuLimits.of(resolve("jetson-orin").device.facts)) == 4

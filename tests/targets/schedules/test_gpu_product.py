@@ -24,6 +24,10 @@ from tests.targets.schedules.compressed_layers import (
 )
 from tilewright.formats.packed import PackedWeight, unpack
 from tilewright.runtime import Session
+from tilewright.targets import resolve
+from tilewright.targets.schedules.gpu_common import GpuLimits
+from tilewright.targets.schedules.gpu_product import Product
+from tilewright.targets.schedules.gpu_words import Words
 
 DEVICE = "mali-g78"  # whose drivers have the instruction; here plain integer arithmetic stands for it
 SIDES = st.sampled_from([1, 2, 4, 8, 16])
@@ -98,6 +102,31 @@ def test_without_the_instruction_many_rows_are_multiplied_as_floats() -> None:
         plan = tilewright.compile(product(weight, lead, quantized="static"), device).plan
         (launch,) = (launch for launch in plan.launches if "compressed" in launch.kernel)
         assert ("uint8" in [plan.buffers[arg].dtype for arg in launch.args]) == byte
+
+
+@given(
+    bits=st.sampled_from([2, 3, 4, 5, 6, 7, 8, 16, 32]),
+    rows=st.sampled_from([1, 2, 4]),
+    bw=st.sampled_from([0, 1, 4, 16]),
+    zeros=st.booleans(),
+    activations=st.integers(1, 64),
+    dtype=st.sampled_from(["float32", "uint8"]),
+)
+def test_tiles_fit_into_registers(bits: int, rows: int, bw: int, zeros: bool, activations: int, dtype: str) -> None:
+    """By the estimate that ``python -m benchmarks.mali_isa --layers`` found to leave no kernel with spills."""
+    limits = GpuLimits.of(resolve("mali-g57").device.facts)
+    words = Words(64, 128, bits, zeros, rows, 4, rows if bw else 0, bw, zeros=zeros and bits <= 8)
+    layer = Product(words, (activations, 128), dtype).tiled(limits)
+    assert 1 <= layer.tile <= activations
+    assert layer.tile == 1 or layer.registers < limits.registers
+
+
+def test_words_of_many_planes_leave_registers_for_fewer_rows() -> None:
+    limits = GpuLimits.of(resolve("mali-g57").device.facts)
+    tiles = {
+        bits: Product(Words(64, 128, bits, False, 4, 4), (8, 128), "uint8").tiled(limits).tile for bits in (4, 5, 7)
+    }
+    assert tiles == {4: 4, 5: 2, 7: 1}
 
 
 def test_oclgrind_finds_no_race_and_no_bad_access(tmp_path: Path) -> None:
