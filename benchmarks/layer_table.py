@@ -32,10 +32,13 @@ from benchmarks.rivals.base import RivalError
 from benchmarks.rivals.runtimes import RUNTIMES
 from benchmarks.timing import FromC, Loop, Moving, ReadOnly, Times, has_compiler, interleave, repeated
 from tilewright.errors import TilewrightError
+from tilewright.formats.layouts.block_sparse import BlockSparse
+from tilewright.formats.registry import parse
 from tilewright.numeric import relative_l2
 from tilewright.runtime import Session
 
 BASE, MOVING = "onnxruntime fp32", "moving"
+DENSITY = 0.1  # of sparse formats that ``--weights`` adds
 
 
 @dataclass(frozen=True)
@@ -209,8 +212,8 @@ def arguments(parser: argparse.ArgumentParser, layers: Sequence[str], forms: Seq
         "--weights",
         nargs="+",
         default=[],
-        metavar="CODEC",
-        help="rows more: dense weights so encoded, float activations, such as 'codebook(16)'",
+        metavar="FORMAT",
+        help="rows more, with float activations: 'codebook(16)', or 90 % zeros in 'block_sparse(16,4) astc(6,6)'",
     )
     parser.add_argument("--target", default="cpu")
     parser.add_argument("--rounds", type=int, default=15)
@@ -219,7 +222,14 @@ def arguments(parser: argparse.ArgumentParser, layers: Sequence[str], forms: Seq
 
 def chosen(forms: Sequence[Form], args: argparse.Namespace) -> list[Form]:
     """The forms that the options of ``arguments`` ask for."""
-    return [form for form in forms if form.name in args.form] + [Form(codec, weights=codec) for codec in args.weights]
+    return [form for form in forms if form.name in args.form] + [_form(text) for text in args.weights]
+
+
+def _form(text: str) -> Form:
+    layout, codec = parse(text).layout, parse(text).codec.spec
+    if isinstance(layout, BlockSparse):
+        return Form(f"{codec} {1 - DENSITY:.0%} {layout.bh}x{layout.bw}", (layout.bh, layout.bw), DENSITY, codec)
+    return Form(codec, weights=codec)
 
 
 def finish(rows: Sequence[Row], path: Path | None) -> int:

@@ -11,7 +11,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ import tvm
 import tvm_ffi
 from tvm import relax
 
+from tilewright.formats.layouts.dense import Dense
 from tilewright.formats.registry import Format, parse
 from tilewright.formats.weight_form import WeightForm
 from tilewright.plan import PackedParameter
@@ -118,6 +119,16 @@ class PackedWeights:
         unpack, variables = found
         source = {role: self._known[var] for role, var in zip(unpack.roles, variables, strict=True)}
         return CompressedWeight(unpack, {role: p.array for role, p in source.items()}, source), transposed
+
+    def payload(self, weight: CompressedWeight) -> Any:
+        """The Relax call that unpacks what a weight's layout keeps when the model is loaded, float32 of
+        ``unpack.payload``."""
+        unpack, (rows, columns) = weight.unpack, weight.unpack.payload
+        variables = {id(parameter): var for var, parameter in self._known.items()}
+        roles = tuple(role for role in unpack.roles if role != "index")
+        form = replace(unpack.format, layout=Dense())
+        kept = Unpack(form, roles, (rows, columns), (rows, columns), (rows, 1, columns), (0, 1, 2), (rows, columns))
+        return replace(kept, name=unpack.name).call([variables[id(weight.source[role])] for role in roles])
 
     def add(self, parameter: PackedParameter) -> Any:
         """A new parameter of ``main``, or the one that has the same name and content."""

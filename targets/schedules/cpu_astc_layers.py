@@ -27,9 +27,9 @@ _FILLED = 0.85  # of the lanes have block rows at least
 _CACHES = 8  # second-level caches that unpacked weights take before many rows are better off with packed ones
 
 
-def is_astc(weight: CompressedWeight) -> bool:
-    """Whether this file is about a weight."""
-    return isinstance(weight.format.codec, Astc)
+def reads(weight: CompressedWeight) -> bool:
+    """Whether this file is about a weight. Kernels of sparse ones have floats, see ``cpu_packed_layers``."""
+    return isinstance(weight.format.codec, Astc) and isinstance(weight.format.layout, Dense)
 
 
 def slower(layer: AstcLayer, unpacked_bytes: int, device: Device) -> str:
@@ -88,8 +88,6 @@ def _layer(
 ) -> AstcLayer | str:
     codec, core = weight.format.codec, Core.of(device)
     assert isinstance(codec, Astc)
-    if not isinstance(weight.format.layout, Dense):
-        return f"no kernel reads {codec.spec} in {weight.format.layout.spec}"
     blocks = AstcBlocks.of(codec, weight.unpack.matrix, core.lanes)
     if blocks is None:
         return ANY_MODE

@@ -248,6 +248,15 @@ class Blocks:
         place = (stream * self.steps + step) * self.abreast + vector
         return (place * self.height + lane) * across + inside
 
+    def origin(self, block_row: Any, block: Any, element: Any) -> tuple[Any, Any]:
+        """The row and stored column of a float in ``values``, where there is one stream."""
+        across = self.width * self.stored
+        at, inside = tirx.floordiv(element, across), tirx.floormod(element, across)
+        at, lane = tirx.floordiv(at, self.height), tirx.floormod(at, self.height)
+        step, vector = tirx.floordiv(at, self.abreast), tirx.floormod(at, self.abreast)
+        row = block_row * self.bh + vector * self.height + lane
+        return row, block * self.across + step * across + inside
+
     def decode_one(self, load: Callable[..., Any], block_row: Any, block: Any, element: Any) -> Any:
         """One weight, int32 or float32, for an expression that is no kernel's inner loop."""
         unit, inside = tirx.floordiv(block, self.unit), tirx.floormod(block, self.unit)

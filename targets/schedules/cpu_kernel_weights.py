@@ -31,7 +31,8 @@ class KernelWeights:
     """A weight matrix, or some rows of it, in kernel order.
 
     Attributes:
-        arrays: as ``cpu_compressed.compressed`` takes them, by its roles.
+        arrays: as ``cpu_compressed.compressed`` takes them, by its roles; without "values" where these are decoded when
+            the model is loaded.
         factor: float32 [outputs] or scalar, what the kernel's result is yet to be multiplied with.
         sums: [outputs]: of the integers as the kernel multiplies them, int64; of the scaled ones, float32, for groups.
         outputs: the rows that these are.
@@ -235,7 +236,7 @@ def _widened(payload: Payload, taps: int, padded: int) -> Payload:
 
 
 def _packed(blocks: Blocks, payload: Payload) -> KernelWeights:
-    arrays: dict[str, Array] = {"values": blocks.pack(payload.values)}
+    arrays: dict[str, Array] = {} if payload.at_load else {"values": blocks.pack(payload.values)}
     if payload.index is not None:
         arrays["index"] = payload.index.astype(np.uint16)
     if payload.places is not None:

@@ -76,7 +76,7 @@ class PackedLayers:
         if len(weight.unpack.shape) != 2 or rows_first != transposed:
             return None
         batch = shape_of(left)[:-1]
-        if cpu_astc_layers.is_astc(weight):
+        if cpu_astc_layers.reads(weight):
             data = position_major(rewriter, left, batch, channels, taps) if taps > 1 else left
             return self._or_reason(weight, cpu_astc_layers.product(rewriter, data, weight, self.weights, self.device))
         quantized = quantized_source(rewriter, left)
@@ -111,7 +111,7 @@ class PackedLayers:
         if found is None or groups != 1:
             return None
         weight = found[0]
-        if cpu_astc_layers.is_astc(weight) and _is_of_taps(weight, window):
+        if cpu_astc_layers.reads(weight) and _is_of_taps(weight, window):
             made = cpu_astc_layers.convolution(rewriter, data, weight, self.weights, self.device, window)
             return self._or_reason(weight, made)
         quantized = quantized_source(rewriter, data)
@@ -165,7 +165,7 @@ class PackedLayers:
                 return None
             operand, inner = made
         layer = Planar(packed.blocks, shape_of(operand), (), inner, self._offset(packed))
-        order = {"data": operand, **self._operands_of(weight, packed)}
+        order = {"data": operand, **self._operands_of(rewriter, weight, packed)}
         order["table"] = constant(np.array(plane_offsets(layer), np.int32))
         if layer.is_bare:
             order["edges"] = constant(edges(layer))
@@ -270,7 +270,7 @@ class PackedLayers:
         flat = data if len(batch) == 1 else rewriter.emit(relax.op.reshape(data, (layer.rows, depth)))
         stage = gather_rows(layer.rows, depth, blocks)
         operand = rewriter.emit_kernel(stage, "gather_rows", [flat], layer.data_shape, layer.data_dtype)
-        operands = [operand, *self._operands_of(weight, packed).values()]
+        operands = [operand, *self._operands_of(rewriter, weight, packed).values()]
         result = rewriter.emit_kernel(planar(layer), "planar", operands, layer.out_shape, layer.out_dtype)
         return self._scaled(rewriter, result, packed, quantized)
 
@@ -283,14 +283,14 @@ class PackedLayers:
         packed: KernelWeights,
         quantized: Quantized | None,
     ) -> Any:
-        operands = {"data": data, **self._operands_of(weight, packed)}
+        operands = {"data": data, **self._operands_of(rewriter, weight, packed)}
         if layer.window is not None:
             operands["table"] = constant(np.array(offsets(layer), np.int32))
         order = [operands[role] for role in ("data", "table", *ROLES) if role in operands]
         result = rewriter.emit_kernel(compressed(layer), "compressed", order, layer.out_shape, layer.out_dtype)
         return self._scaled(rewriter, result, packed, quantized)
 
-    def _operands_of(self, weight: CompressedWeight, packed: KernelWeights) -> dict[str, Any]:
+    def _operands_of(self, rewriter: LayerRewriter, weight: CompressedWeight, packed: KernelWeights) -> dict[str, Any]:
         """Parameters for a weight's arrays, by role, index first."""
         found = {}
         for role in ROLES:
@@ -298,7 +298,21 @@ class PackedLayers:
                 source = weight.source[_SOURCES.get(role, role)]
                 parameter = PackedParameter(source.name, packed.arrays[role], source.storage, packed.symbol_bits[role])
                 found[role] = self.weights.add(parameter)
+            elif role == "values":
+                found[role] = self._decoded(rewriter, weight, packed.blocks)
         return found
+
+    def _decoded(self, rewriter: LayerRewriter, weight: CompressedWeight, blocks: Blocks) -> Any:
+        """Floats in kernel order that are computed when the model is loaded."""
+        payload = rewriter.emit(self.weights.payload(weight))
+        rows = weight.unpack.payload[0]
+
+        def element(places: Any, at: Any) -> Any:
+            row, column = blocks.origin(*at)
+            value = places[0](tirx.min(row, rows - 1), column)
+            return tirx.if_then_else(row < rows, value, tirx.const(0, "float32"))
+
+        return emit_te(rewriter, "ordered", blocks.values_shape, "float32", element, payload)
 
     def _scaled(self, rewriter: LayerRewriter, result: Any, packed: KernelWeights, quantized: Quantized | None) -> Any:
         """A kernel's result as the layer's."""

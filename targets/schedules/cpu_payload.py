@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from tilewright.formats.base import Encoded
 from tilewright.formats.bits import unpack_bits
+from tilewright.formats.codecs.astc.codec import Astc
 from tilewright.formats.codecs.codebook import Codebook
 from tilewright.formats.codecs.f16 import F16
 from tilewright.formats.codecs.f32 import F32
@@ -43,6 +44,7 @@ class Payload:
         zeros: integers to be subtracted from ``values``, [rows or 1, groups], or None.
         centroids: float32, or None.
         places: which two of every four columns are kept, as the format has it: [rows, fours], or None.
+        at_load: ``values`` are decoded when the model is loaded; here zeros stand for them.
     """
 
     values: Array
@@ -54,6 +56,7 @@ class Payload:
     zeros: Array | None = None
     centroids: Array | None = None
     places: Array | None = None
+    at_load: bool = False
 
     @property
     def is_integer(self) -> bool:
@@ -97,6 +100,8 @@ def payloads_of(weight: CompressedWeight, lanes: int) -> tuple[Payload, ...] | s
         return (_clustered(base, codec, arrays, shape),)
     if isinstance(codec, Integer):
         return (_uniform(base, codec, arrays, shape),)
+    if isinstance(codec, Astc) and isinstance(layout, BlockSparse):
+        return (replace(base, values=np.zeros(shape, np.float32), bits=32, at_load=True),)
     if isinstance(codec, Vbd):
         return _by_depth(base, codec, arrays, shape, height, lanes)
     return f"no kernel reads {codec.spec} yet"

@@ -43,7 +43,7 @@ class KernelWeights:
 
     Attributes:
         arrays: by role, what the kernel reads: "values", and where they are "index", "scales", "zero_points" and
-            "codebook".
+            "codebook". Without "values" where these are floats that are decoded when the model is loaded.
         symbol_bits: of each array, see PackedParameter.
         factor: float32 [outputs] or scalar, what the kernel's result is yet to be multiplied with.
         sums: [outputs], of the weights but for ``factor``, int32, or float32 where groups have scales: what results of
@@ -70,6 +70,7 @@ class Payload:
         zeros: zero points [rows or 1, groups], or None; then ``values`` are unsigned.
         table: centroids that ``values`` are numbers of, float32, or None.
         blank: the value that decodes to zero, broadcastable to [rows, 1].
+        at_load: ``values`` are decoded when the model is loaded; here zeros stand for them.
     """
 
     values: Array
@@ -80,6 +81,7 @@ class Payload:
     zeros: Array | None = None
     table: Array | None = None
     blank: Array = field(default_factory=lambda: np.zeros((1, 1), np.int16))
+    at_load: bool = False
 
 
 def payload_of(weight: CompressedWeight) -> Payload | str:
@@ -93,6 +95,8 @@ def payload_of(weight: CompressedWeight) -> Payload | str:
     codec = form.codec
     if isinstance(codec, F32 | F16):
         return Payload(arrays["values"].reshape(shape), index, 16 if isinstance(codec, F16) else 32)
+    if isinstance(codec, Astc) and index is not None:
+        return Payload(np.zeros(shape, np.float32), index, 32, at_load=True)
     if isinstance(codec, Astc):
         return ANY_MODE if codec.scheme is None else KEPT_ASTC
     if isinstance(codec, Codebook):
@@ -207,7 +211,7 @@ def _packed(words: Words, payload: Payload) -> KernelWeights:
     if missing:
         filled = np.broadcast_to(blank, (values.shape[0], missing)).astype(values.dtype)
         values = np.concatenate([values, filled], axis=1)
-    arrays: dict[str, Array] = {"values": words.pack(values)}
+    arrays: dict[str, Array] = {} if payload.at_load else {"values": words.pack(values)}
     # Fields of a word are symbols to the entropy coder where they all have one width.
     symbols = {"values": words.planes[0] if len(words.planes) == 1 else words.bits if words.bits > 8 else 8}
     if payload.index is not None:

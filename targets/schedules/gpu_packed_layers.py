@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from tvm import relax
+from tvm import relax, tirx
 from tvm.ir import GenericConst
 
 from tilewright.formats.codecs.astc import Astc
@@ -33,7 +33,8 @@ from tilewright.targets.schedules.gpu_kernel_weights import (
 from tilewright.targets.schedules.gpu_pairs import pays
 from tilewright.targets.schedules.gpu_product import Product, compressed, padded_depth
 from tilewright.targets.schedules.gpu_staging import corner, finished, padded_image, widened, window_on_padded, words_of
-from tilewright.targets.schedules.staging import Quantized, position_major, quantized_source
+from tilewright.targets.schedules.gpu_words import Words
+from tilewright.targets.schedules.staging import Quantized, emit_te, position_major, quantized_source
 
 _FEW_ROWS = 64  # of activations: more make a tile of gpu_tile worth its while
 _ROLES = ("index", "codebook", "values", "zero_points", "scales")  # in the order of a kernel's parameters
@@ -218,11 +219,25 @@ class _PackedLayers(LayerRewriter):
     def _parameters(self, weight: CompressedWeight, packed: KernelWeights) -> list[Any]:
         found = []
         for role in _ROLES:
-            if role in packed.arrays:
+            if role == "values" and role not in packed.arrays:
+                found.append(self._decoded(weight, packed.words))
+            elif role in packed.arrays:
                 source = weight.source[role]
                 bits = packed.symbol_bits[role]
                 found.append(self.weights.add(PackedParameter(source.name, packed.arrays[role], source.storage, bits)))
         return found
+
+    def _decoded(self, weight: CompressedWeight, words: Words) -> Any:
+        """Floats in kernel order that are computed when the model is loaded."""
+        payload = self.emit(self.weights.payload(weight))
+        rows, columns = weight.unpack.payload
+
+        def element(places: Any, at: Any) -> Any:
+            row, column = words.origin(*at)
+            value = places[0](tirx.min(row, rows - 1), tirx.min(column, columns - 1))
+            return tirx.if_then_else(tirx.all(row < rows, column < columns), value, tirx.const(0, "float32"))
+
+        return emit_te(self, "ordered", words.values_shape, "float32", element, payload)
 
 
 def _typed(result: Any, call: Any) -> Any:

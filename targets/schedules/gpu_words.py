@@ -204,6 +204,10 @@ class Words:
             return value
         return tirx.if_then_else(value < 1 << (self.bits - 1), value, value - (1 << self.bits))
 
+    def origin(self, tile: Any, chunk: Any, word: Any, lane: Any, row: Any) -> tuple[Any, Any]:
+        """The output and column of a float in ``values``."""
+        return (tile * self.lanes + lane) * self.rows + row, chunk * self.chunk + word
+
     def load(self, values: Any, tile: Any, chunk: Any, word: int, lane: Any) -> Any:
         """A vector of ``rows`` words or floats."""
         return tirx.BufferLoad(values, [tile, chunk, i64(word), lane, ramp(i64(0), self.rows)])

@@ -72,13 +72,15 @@ def test_codecs_of_the_command_line_are_rows_more(capsys: pytest.CaptureFixture[
     """With the reason, where one is not read packed."""
     parser = argparse.ArgumentParser()
     arguments(parser, ["small"], [form.name for form in FORMS])
-    forms = chosen(FORMS, parser.parse_args(["--form", "fp32", "--weights", "codebook(256)"]))
-    assert [(form.name, form.weights, form.activations) for form in forms] == [
-        ("fp32", None, "float"),
-        ("codebook(256)", "codebook(256)", "float"),
+    asked = ["--form", "fp32", "--weights", "codebook(256)", "block_sparse(16,4) astc(6,6)"]
+    forms = chosen(FORMS, parser.parse_args(asked))
+    assert [(form.name, form.block, form.density, form.weights, form.activations) for form in forms] == [
+        ("fp32", None, 1.0, None, "float"),
+        ("codebook(256)", None, 1.0, "codebook(256)", "float"),
+        ("astc(6,6) 90% 16x4", (16, 4), 0.1, "astc(6,6)", "float"),
     ]
     rows = measure(LAYER, forms, [], {}, "cpu-avx2", 1, Console(stderr=True, width=200))
-    assert [row.form for row in rows] == [BASE, "fp32", "codebook(256)"]
+    assert [row.form for row in rows] == [BASE, "fp32", "codebook(256)", "astc(6,6) 90% 16x4"]
     assert "codebook(256): kept dense: looking up one of 256 centroids" in capsys.readouterr().err
 
 

@@ -9,7 +9,16 @@ import pytest
 import tilewright
 from tests.targets.gpu import needs_nvrtc, needs_opencl
 from tests.targets.oclgrind import simulate
-from tests.targets.schedules.compressed_layers import activations, assert_close, matrix, packed, product
+from tests.targets.schedules.compressed_layers import (
+    Conv,
+    activations,
+    assert_close,
+    convolution,
+    convolution_reference,
+    matrix,
+    packed,
+    product,
+)
 from tests.targets.schedules.compressed_layers import product_reference as reference
 from tilewright.runtime import Session
 from tilewright.targets import device_facts
@@ -51,6 +60,32 @@ def test_sparse_blocks_equal_numpy(spec: str, rows: int) -> None:
     assert not artifact.plan.unpacked
     with Session(artifact.to_bytes()) as session:
         assert_close(session.run({"x": x})["y"], reference(weight, x))
+
+
+@pytest.mark.parametrize(
+    ("spec", "rows"), [("block_sparse(8,2) astc(5,4)", 20), ("block_sparse(4,4) astc(4,4,astcenc=10)", 1)]
+)
+def test_sparse_blocks_that_no_kernel_decodes_are_sparse_all_the_same(spec: str, rows: int) -> None:
+    """Of many rows, or astcenc's: decoded at load, into the order of the kernel, which skips what was dropped."""
+    needs_opencl()
+    weight, x = packed(matrix(90, 72), spec, 0.25), activations(rows, 72)
+    artifact = tilewright.compile(product(weight, (rows,)), "mali")
+    assert [launch.kernel for launch in artifact.plan.launches] == ["compressed_add_relu_kernel"]
+    assert not artifact.plan.unpacked
+    with Session(artifact.to_bytes()) as session:
+        assert_close(session.run({"x": x})["y"], reference(weight, x))
+
+
+def test_convolutions_of_sparse_blocks() -> None:
+    needs_opencl()
+    conv = Conv(16, (7, 6), (3, 3), padding=1)
+    weight, x = packed(matrix(22, conv.depth), "block_sparse(4,4) astc(6,6)", 0.2), activations(*conv.x)
+    residual = activations(1, 22, *conv.out, seed=3)
+    artifact = tilewright.compile(convolution(weight, conv), "mali")
+    assert any("compressed_conv" in launch.kernel for launch in artifact.plan.launches)
+    with Session(artifact.to_bytes()) as session:
+        got = session.run({"x": x, "r": residual})["y"]
+    assert_close(got, convolution_reference(weight, conv, x, residual))
 
 
 @pytest.mark.parametrize("spec", ["astc(6,6)", "block_sparse(2,2) astc(5,4)"])
