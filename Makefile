@@ -25,7 +25,7 @@ demo: $(VENV)/demo.stamp
 	@$(BIN)/python examples/mnist/demo.py
 
 test: $(VENV)/test.stamp
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(PYTEST_ARGS)
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .

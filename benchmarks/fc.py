@@ -1,7 +1,8 @@
 """The fully connected layers of AlexNet, dense and compressed, beside onnxruntime fp32 and rivals.
 
     python -m benchmarks.fc [--layer FC7] [--batch 1 64] [--form "int8 90%"] [--blocks 4x4]
-                            [--weights "codebook(16)" "block_sparse(16,4) astc(6,6)"] [--rival torch-bsr] [--rounds 15] [--json out.json]
+                            [--weights "codebook(16)" "block_sparse(16,4) astc(6,6)"]
+                            [--rival torch-bsr] [--rounds 15] [--json out.json]
 
 How it measures: layer_table.py. ``--blocks`` sets the shape of fp32 blocks. Exit code 1 where a bar is missed.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -49,7 +50,7 @@ def opencl_toy() -> Artifact:
 def cmake_build() -> CMakeBuild:
     """``cmake_build("name", "-DOPTION=...", target="x")`` builds runtime/ under build/ and returns the folder.
 
-    The folder stays between test runs, so that only what changed is compiled again.
+    The folder stays between test runs, so that only what changed is compiled again; one process at a time builds in it.
     """
 
     def build(name: str, *options: str, target: str = "all") -> Path:
@@ -58,13 +59,16 @@ def cmake_build() -> CMakeBuild:
             pytest.skip("no CMake: apt-get install cmake, or pip install cmake")
         folder = toys.ROOT / "build" / f"cmake-{name}"
         jobs = str(len(os.sched_getaffinity(0)))
-        for command in (
-            [cmake, "-S", str(toys.ROOT / "runtime"), "-B", str(folder), *options],
-            [cmake, "--build", str(folder), "--target", target, "--parallel", jobs],
-        ):
-            done = subprocess.run(command, capture_output=True, text=True)
-            assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
-            assert "warning:" not in done.stderr, done.stderr[-4000:]
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            for command in (
+                [cmake, "-S", str(toys.ROOT / "runtime"), "-B", str(folder), *options],
+                [cmake, "--build", str(folder), "--target", target, "--parallel", jobs],
+            ):
+                done = subprocess.run(command, capture_output=True, text=True)
+                assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+                assert "warning:" not in done.stderr, done.stderr[-4000:]
         return folder
 
     return build
