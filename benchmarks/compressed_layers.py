@@ -1,7 +1,7 @@
 """Small compressed layers for the static checks of kernels: every layout with every codec, an ONNX file an operator.
 
 The layers of one file stand side by side, each with an input of its own, so that a check meets them as one model.
-They are small: a check compiles hundreds, and code and registers hardly depend on how long loops run.
+They are small, for a check compiles hundreds; two are deeper, for loops that a compiler unrolls are other code.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ LAYERS = (
     Layer("product-8", (8, 256), (128, 256)),
     Layer("conv-1x1", (1, 64, 14, 14), (64, 64, 1, 1)),
     Layer("conv-3x3", (1, 32, 14, 14), (64, 32, 3, 3), 1),
+    # Loops that compilers do not unroll, and longer ones that they share addresses in.
+    Layer("product-8-deep", (8, 2048), (512, 2048)),
+    Layer("conv-3x3-deep", (1, 64, 28, 28), (64, 64, 3, 3), 1),
 )
 BLOCKS: tuple[Block | None, ...] = (None, (16, 4), (4, 4), (1, 16), (16, 1))
 INTEGERS = (*(f"int{bits}" for bits in range(2, 9)), "int4(group=32)", "int4(asymmetric)")

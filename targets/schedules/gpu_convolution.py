@@ -101,7 +101,7 @@ def outputs_for(words: Words, integer: bool, limits: GpuLimits) -> int:
 
     Bytes count one by one: drivers that do not have an instruction for dot products take all words apart.
     """
-    decoding = 2 * bool(words.planes) + 2 * words.zeros + bool(words.group)
+    decoding = 2 * bool(words.planes) + 2 * bool(words.table) + 2 * words.zeros + bool(words.group)
     each = PIXELS + words.words + (FOUR if integer else decoding)
     pixels = PIXELS * (FOUR if integer else 1)
     rows = words.rows
