@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,13 @@ def test_demo_in_a_pipe(capfd: pytest.CaptureFixture[str]) -> None:
     text = capfd.readouterr().out
     assert "Every target agrees with onnxruntime" in text
     assert "500/500" in text
+    _, sizes = text.split("bytes in the artifact")
+    for line in (line for line in sizes.splitlines() if "cpu" in line or "mali" in line):
+        _, artifact, *parts = (
+            int(number.replace(",", "")) for number in re.findall(r"-?[\d,]*\d{2,}", line.split("│", 2)[2])
+        )
+        assert min(parts) > 0
+        assert sum(parts) == artifact
     assert "\x1b" not in text  # no colours or cursor movement outside a terminal
 
 
