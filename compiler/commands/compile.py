@@ -102,14 +102,16 @@ def _show_report(report: Report, out: Console) -> None:
 
 
 def _summary(path: Path, artifact: Artifact, phases: Phases, verification: Verification | None) -> dict[str, Any]:
+    from tilewright.artifact_sizes import sizes
+
     plan = artifact.plan
-    constants = {id(buffer.data): buffer.nbytes for buffer in plan.constants()}
+    spent = sizes(memoryview(path.read_bytes()))
     return {
         "artifact": str(path),
         "target": plan.target,
-        "bytes": path.stat().st_size,
-        "weight_bytes": sum(constants.values()),
-        "code_bytes": sum(len(image.data) for module in plan.modules for image in module.images),
+        "bytes": spent.total,
+        "weight_bytes": sum(spent.constants.values()),
+        "code_bytes": spent.rest["code"],
         "arena_bytes": plan.arena_bytes,
         "launches": len(plan.launches),
         "report": artifact.report.to_json() if artifact.report is not None else None,

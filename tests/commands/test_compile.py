@@ -25,6 +25,7 @@ def test_json_has_sizes_and_verification(workspace: Path, tmp_path: Path, capsys
     assert captured.err == ""
     assert summary["bytes"] == goal.stat().st_size
     assert summary["weight_bytes"] >= 4 * (8 * 27 + 8 + 5120 + 10)
+    assert 0 < summary["code_bytes"] < summary["bytes"] - summary["weight_bytes"]
     # tolerance: verify.TOLERANCE, where it is explained
     assert summary["verified"][0]["error"] <= verify.TOLERANCE["fp32"]
     assert list(summary["seconds"])[-1] == "verify"
