@@ -155,7 +155,7 @@ def test_equals_numpy(level: int, drawn: st.SearchStrategy[Case]) -> None:
     levels = levels_here()
     device = levels[level % len(levels)]
 
-    @settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+    @settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(drawn, min_size=3, max_size=3))
     def property_holds(cases: list[Case]) -> None:
         check(cases, device)

@@ -38,7 +38,7 @@ def payload(blocks: Blocks, k: int, seed: int) -> Array:
     return rng.integers(-(1 << blocks.bits - 1), 1 << blocks.bits - 1, shape).astype(np.int16)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None)
 @given(geometries(), st.integers(0, 99))
 def test_what_is_packed_is_unpacked(blocks: Blocks, seed: int) -> None:
     values = payload(blocks, blocks.depth // blocks.bw, seed)
@@ -51,7 +51,7 @@ def test_what_is_packed_is_unpacked(blocks: Blocks, seed: int) -> None:
     assert not got[:, values.shape[1] :].any()
 
 
-@settings(max_examples=12, deadline=None, derandomize=True)
+@settings(max_examples=12, deadline=None)
 @given(geometries(), st.integers(0, 99))
 def test_tir_decodes_the_same(blocks: Blocks, seed: int) -> None:
     packed = blocks.pack(payload(blocks, blocks.depth // blocks.bw, seed))
@@ -71,7 +71,7 @@ def test_tir_decodes_the_same(blocks: Blocks, seed: int) -> None:
     np.testing.assert_array_equal(out.numpy(), wanted * blocks.gain)
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=50, deadline=None)
 @given(geometries())
 def test_positions_are_a_permutation(blocks: Blocks) -> None:
     places = [int(blocks.position(row, column)) for row in range(blocks.bh) for column in range(blocks.bw)]

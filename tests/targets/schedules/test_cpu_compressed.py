@@ -85,7 +85,7 @@ def test_equals_numpy(level: int, convolution: bool) -> None:
     lanes = Core.of(resolve(device).device).lanes
     drawn = shapes(device, convolution).filter(lambda shape: is_possible(shape, device))
 
-    @settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+    @settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
     @given(drawn)
     def property_holds(shape: Shape) -> None:
         check([shape.case(lanes)], device)

@@ -80,7 +80,7 @@ def convolutions(draw: st.DrawFn) -> tuple[onnx.ModelProto, tuple[int, ...]]:
     return model, shape
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(convolutions(), st.integers(0, 2))
 def test_equals_onnxruntime(case: tuple[onnx.ModelProto, tuple[int, ...]], level: int) -> None:
     model, shape = case

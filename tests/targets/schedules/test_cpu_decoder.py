@@ -79,7 +79,7 @@ def test_equals_numpy(kind: str, level: int) -> None:
     lanes = Core.of(resolve(device).device).lanes
     drawn = st.lists(shapes(kind, device).filter(lambda shape: is_possible(shape, device)), min_size=2, max_size=2)
 
-    @settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+    @settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck))
     @given(drawn)
     def property_holds(found: list[Shape]) -> None:
         check([shape.case(lanes) for shape in found], device)

@@ -18,7 +18,7 @@ from tilewright.targets.schedules.cpu_gather import gather_rows, staged_rows
 from tilewright.targets.schedules.cpu_tile import Core
 
 
-@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.sampled_from([1, 9, 16, 32, 33]),
     st.sampled_from([16, 64, 70, 128]),

@@ -119,7 +119,7 @@ def weights(draw: st.DrawFn) -> tuple[Array, str, float | None]:
     return matrix, f"block_sparse({block}) {codec}", draw(st.sampled_from([0.05, 0.2, 0.4]))
 
 
-@settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(weights(), st.sampled_from(["cpu-avx2", "cpu-avx512", "cpu-vnni", "cpu-dotprod", "cpu-neon"]), st.booleans())
 def test_the_kernels_matrix_is_the_decoded_one(
     case: tuple[Array, str, float | None], device: str, integer: bool

@@ -50,7 +50,7 @@ def products(draw: st.DrawFn) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
     return product_model([*batch, rows, depth], [*other, depth, columns], constant)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(products(), st.integers(0, 2))
 def test_equals_onnxruntime(case: tuple[onnx.ModelProto, dict[str, np.ndarray]], level: int) -> None:
     model, feeds = case
@@ -58,7 +58,7 @@ def test_equals_onnxruntime(case: tuple[onnx.ModelProto, dict[str, np.ndarray]],
     check(model, feeds, levels[level % len(levels)])
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.integers(1, 60), st.integers(40, 300), st.integers(1, 150), st.integers(0, 2), st.integers(1, 2))
 def test_weights_that_fit_no_cache(rows: int, depth: int, columns: int, level: int, threads: int) -> None:
     """A device of such small caches that tiles of rows take turns, whatever the rest of rows, steps and columns."""

@@ -23,7 +23,7 @@ def test_products(level: int, activations: int) -> None:
     levels = levels_here()
     device = levels[level % len(levels)]
 
-    @settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+    @settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
     @given(
         st.sampled_from([9, 16, 17, 33]),
         st.sampled_from([64, 70, 128]),
@@ -43,7 +43,7 @@ def test_convolutions(level: int, activations: int) -> None:
     levels = levels_here()
     device = levels[level % len(levels)]
 
-    @settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+    @settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
     @given(
         st.sampled_from([16, 32]),
         st.sampled_from([(1, 20), (17, 19), (14, 14), (9, 33), (5, 24), (6, 36)]),

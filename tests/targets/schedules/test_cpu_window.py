@@ -48,7 +48,7 @@ def pools(draw: st.DrawFn) -> tuple[onnx.ModelProto, tuple[int, ...]]:
     return pool_model(op, shape, **attributes), shape
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(pools(), st.integers(0, 2))
 def test_pooling_equals_onnxruntime(case: tuple[onnx.ModelProto, tuple[int, ...]], level: int) -> None:
     model, shape = case

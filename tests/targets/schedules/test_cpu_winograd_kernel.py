@@ -33,7 +33,7 @@ def convolutions(draw: st.DrawFn) -> tuple[onnx.ModelProto, tuple[int, ...], int
     return model, shape, draw(st.sampled_from([2, 4])) if taps == 3 else 2
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 @given(convolutions(), st.integers(0, 2), st.integers(1, 9))
 def test_equals_onnxruntime(case: tuple[onnx.ModelProto, tuple[int, ...], int], level: int, block: int) -> None:
     """Whatever the model of a core prefers, and in blocks of few tiles."""

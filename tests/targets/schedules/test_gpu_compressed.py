@@ -49,7 +49,7 @@ def run(
 
 
 # PoCL takes a second or more to compile one example.
-@settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     codec=st.sampled_from(CODECS),
     layout=LAYOUTS,

@@ -35,7 +35,7 @@ def check(weight: PackedWeight, conv: Conv) -> list[str]:
 
 
 # PoCL takes a second or more to compile one example.
-@settings(max_examples=6, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     codec=st.sampled_from(["f32", "f16", "int8", "int4", "int3", "int4(group=32)", "int8(asymmetric)", "codebook(15)"]),
     block=st.tuples(st.sampled_from([1, 2, 4, 8, 16]), st.sampled_from([1, 2, 4])),

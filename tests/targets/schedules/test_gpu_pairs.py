@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tilewright
@@ -84,7 +84,6 @@ def test_who_multiplies_in_pairs() -> None:
         assert not pays(4, False, "float32", limits)
 
 
-@settings(derandomize=True)
 @given(st.lists(st.floats(-60000, 60000, width=16), min_size=1))
 def test_halves_are_scaled_exactly_to_one_at_most(values: list[float]) -> None:
     """Exactly, but for what is less than 2^-24 of the largest."""

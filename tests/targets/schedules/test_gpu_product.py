@@ -54,7 +54,7 @@ def check(weight: PackedWeight, lead: tuple[int, ...], kind: str, device: str = 
 
 
 # PoCL takes a second or more to compile one example.
-@settings(max_examples=3, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     bits=st.integers(2, 8),
     block=st.one_of(st.none(), st.tuples(SIDES, SIDES)),

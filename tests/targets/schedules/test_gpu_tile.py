@@ -14,7 +14,7 @@ from tests.targets.running import check
 from tilewright.targets import resolve
 
 # Compiling and running one example takes a second or two, most of it in PoCL's compiler.
-few = settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+few = settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(autouse=True)

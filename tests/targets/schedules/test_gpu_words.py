@@ -25,7 +25,7 @@ def read(words: Words, values: np.ndarray, output: int, column: int) -> int:
     return value
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None)
 @given(
     bits=st.integers(2, 8),
     outputs=st.integers(1, 40),
